@@ -1,0 +1,31 @@
+//! Defaults from a structural schema.
+
+use meta::value;
+use serde_json::Value;
+
+pub fn apply(schema: &Value, object: &mut Value) {
+    match object {
+        Value::Object(map) => {
+            for (name, schema) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+                if let Some(default) = schema.get("default") {
+                    let null = map.get(name).is_some_and(Value::is_null) && !value::flag(schema, &["nullable"]);
+                    if null || !map.contains_key(name) {
+                        map.insert(name.clone(), default.clone());
+                    }
+                }
+                if let Some(inner) = map.get_mut(name) {
+                    apply(schema, inner);
+                }
+            }
+            if let Some(additional @ Value::Object(_)) = schema.get("additionalProperties") {
+                map.values_mut().for_each(|inner| apply(additional, inner));
+            }
+        }
+        Value::Array(items) => {
+            if let Some(schema) = schema.get("items") {
+                items.iter_mut().for_each(|item| apply(schema, item));
+            }
+        }
+        _ => {}
+    }
+}

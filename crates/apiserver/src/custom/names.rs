@@ -1,0 +1,89 @@
+//! Which names a definition gets: those it asks for, unless another of its group has them.
+
+use meta::value;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// Sets `status.acceptedNames` and the conditions that tell of them. `others` are the other definitions of its group.
+pub fn settle(definition: &mut Value, others: &[&Value], now: &str) {
+    let mut resources = BTreeSet::new();
+    let mut kinds = BTreeSet::new();
+    for other in others {
+        let names = &other["status"]["acceptedNames"];
+        resources.extend(["plural", "singular"].iter().filter_map(|key| names[*key].as_str()).filter(|n| !n.is_empty()));
+        resources.extend(value::items(names, &["shortNames"]).iter().filter_map(Value::as_str));
+        kinds.extend(["kind", "listKind"].iter().filter_map(|key| names[*key].as_str()).filter(|n| !n.is_empty()));
+    }
+    let wanted = definition["spec"]["names"].clone();
+    let mut accepted = definition["status"]["acceptedNames"].clone();
+    if !accepted.is_object() {
+        accepted = json!({});
+    }
+    let mut conflict: Option<(&str, String)> = None;
+    for (key, taken, reason) in [
+        ("plural", &resources, "PluralConflict"),
+        ("singular", &resources, "SingularConflict"),
+        ("kind", &kinds, "KindConflict"),
+        ("listKind", &kinds, "ListKindConflict"),
+    ] {
+        let name = value::text(&wanted, &[key]);
+        if name != value::text(&accepted, &[key]) && taken.contains(name) {
+            conflict = Some((reason, format!("{} is already in use", Value::from(name))));
+        } else {
+            accepted[key] = name.into();
+        }
+    }
+    let short = value::items(&wanted, &["shortNames"]);
+    let before = value::items(&accepted, &["shortNames"]).to_vec();
+    let taken: Vec<String> = short
+        .iter()
+        .filter(|name| !before.contains(name))
+        .filter_map(Value::as_str)
+        .filter(|name| resources.contains(name))
+        .map(|name| format!("{} is already in use", Value::from(name)))
+        .collect();
+    if taken.is_empty() {
+        carry(&mut accepted, &wanted, "shortNames");
+    } else {
+        let text = if taken.len() == 1 { taken[0].clone() } else { format!("[{}]", taken.join(", ")) };
+        conflict = Some(("ShortNamesConflict", text));
+    }
+    carry(&mut accepted, &wanted, "categories");
+    value::set(definition, &["status", "acceptedNames"], accepted);
+    match &conflict {
+        Some((reason, message)) => condition(definition, "NamesAccepted", "False", reason, message, now),
+        None => condition(definition, "NamesAccepted", "True", "NoConflicts", "no conflicts found", now),
+    }
+    let established = is_true(definition, "Established");
+    match conflict {
+        // Once established, a definition stays that under the names it has.
+        _ if established => {}
+        Some(_) => condition(definition, "Established", "False", "NotAccepted", "not all names are accepted", now),
+        None => condition(definition, "Established", "True", "InitialNamesAccepted", "the initial names have been accepted", now),
+    }
+}
+
+fn carry(accepted: &mut Value, wanted: &Value, key: &str) {
+    value::carry(accepted, wanted, &[key]);
+}
+
+pub fn is_true(definition: &Value, ty: &str) -> bool {
+    value::items(definition, &["status", "conditions"]).iter().any(|c| c["type"] == ty && c["status"] == "True")
+}
+
+/// Sets a condition; its time moves only with its status.
+pub fn condition(definition: &mut Value, ty: &str, status: &str, reason: &str, message: &str, now: &str) {
+    let mut all = value::items(definition, &["status", "conditions"]).to_vec();
+    let mut new = json!({"type": ty, "status": status, "reason": reason, "message": message, "lastTransitionTime": now});
+    match all.iter_mut().find(|c| c["type"] == ty) {
+        Some(old) => {
+            if old["status"] == status {
+                new["lastTransitionTime"] = old["lastTransitionTime"].clone();
+            }
+            value::carry(&mut new, old, &["observedGeneration"]);
+            *old = new;
+        }
+        None => all.push(new),
+    }
+    value::set(definition, &["status", "conditions"], all);
+}

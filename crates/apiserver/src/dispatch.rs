@@ -1,0 +1,108 @@
+//! Who answers an admitted request: a handler registered for it, or the generic verbs.
+
+use crate::attributes::Attributes;
+use crate::body::{self, Body};
+use crate::catalog::Resource;
+use crate::handlers::Context;
+use crate::query::Query;
+use crate::verbs::{self, Call};
+use crate::{negotiate, routes};
+use http::{Request, Response};
+use kinds::Subresource;
+use meta::{ApiError, GroupResource};
+use std::sync::Arc;
+
+/// Subresources whose answers last as long as their client wants.
+const STREAMS: [&str; 5] = ["log", "exec", "attach", "portforward", "proxy"];
+
+/// Such requests have no time limit.
+pub fn is_long(attributes: &Attributes, resource: Option<&Resource>) -> bool {
+    attributes.verb == "watch" || (resource.is_some() && STREAMS.contains(&attributes.subresource.as_str()))
+}
+
+pub async fn dispatch(context: &Context, query: &Query, request: Request<Body>) -> Result<Response<Body>, ApiError> {
+    let attributes = &context.attributes;
+    let handlers = &context.server.inner.handlers;
+    let Some(resource) = &context.resource else {
+        if let Some(handler) = handlers.find_route(&attributes.path) {
+            return handler.handle(context, request).await;
+        }
+        return routes::built_in(context, query, &request).await;
+    };
+    // `/namespaces/x` is in its own namespace, as authorization sees it.
+    let in_namespace = !attributes.namespace.is_empty() && !is_namespaces(resource);
+    let misplaced = if resource.namespaced() {
+        !in_namespace && (attributes.named || attributes.verb == "create") && handlers.find(&resource.group_resource, "").is_none()
+    } else {
+        in_namespace
+    };
+    if misplaced {
+        return Err(ApiError::page_not_found());
+    }
+    if let Some(handler) = handlers.find(&resource.group_resource, &attributes.subresource) {
+        return handler.handle(context, request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let stop = parts.extensions.get::<crate::listener::Closing>().cloned();
+    let call = Call {
+        context,
+        server: &context.server,
+        resource,
+        query,
+        headers: &parts.headers,
+        output: negotiate::output(&parts.headers, query, true)?,
+        namespace: if resource.namespaced() { &attributes.namespace } else { "" },
+        name: &attributes.name,
+    };
+    if attributes.subresource.is_empty() {
+        return main(&call, body, stop).await;
+    }
+    let Some(subresource) = resource.subresource(&attributes.subresource) else {
+        return Err(ApiError::page_not_found());
+    };
+    part(&call, subresource, body).await
+}
+
+async fn main(call: &Call<'_>, body: Body, stop: Option<crate::listener::Closing>) -> Result<Response<Body>, ApiError> {
+    let verb = call.context.attributes.verb.as_str();
+    if !call.resource.kind.stored() {
+        return Err(ApiError::not_implemented(&call.resource.group_resource));
+    }
+    if !call.resource.supports(verb) || (verb == "create" && call.context.attributes.named) {
+        return Err(ApiError::method_not_supported(&call.resource.group_resource, verb));
+    }
+    match verb {
+        "get" => verbs::get::object(call).await,
+        "list" => verbs::list::list(call).await,
+        "watch" => verbs::watch::watch(call, stop).await,
+        "create" => verbs::create::create(call, body::read(body).await?).await,
+        "update" => verbs::update::object(call, body::read(body).await?).await,
+        "patch" => verbs::patch::object(call, body::read(body).await?).await,
+        "delete" => verbs::delete::object(call, body::read(body).await?).await,
+        "deletecollection" => verbs::delete_collection::objects(call, body::read(body).await?).await,
+        other => Err(ApiError::method_not_supported(&call.resource.group_resource, other)),
+    }
+}
+
+async fn part(call: &Call<'_>, subresource: &Subresource, body: Body) -> Result<Response<Body>, ApiError> {
+    let verb = call.context.attributes.verb.as_str();
+    let unsupported = || {
+        let resource = GroupResource::new(&*call.resource.group_resource.group, call.context.attributes.full_resource());
+        Err(ApiError::method_not_supported(&resource, verb))
+    };
+    match (subresource, verb) {
+        (Subresource::Status | Subresource::Update { .. }, "get") => verbs::get::object(call).await,
+        (Subresource::Status | Subresource::Update { .. }, "update") => verbs::update::part(call, subresource, body::read(body).await?).await,
+        (Subresource::Status | Subresource::Update { .. }, "patch") => verbs::patch::part(call, subresource, body::read(body).await?).await,
+        (Subresource::Scale(paths), "get") => verbs::scale::get(call, paths).await,
+        (Subresource::Scale(paths), "update") => verbs::scale::update(call, paths, body::read(body).await?).await,
+        (Subresource::Scale(paths), "patch") => verbs::scale::patch(call, paths, body::read(body).await?).await,
+        (Subresource::Create { kind, mutate, .. }, "create") => verbs::create::part(call, *kind, *mutate, body::read(body).await?).await,
+        (Subresource::Connect { .. }, _) => Err(ApiError::not_implemented(format!("{}/{}", call.resource.group_resource, subresource.name()))),
+        _ => unsupported(),
+    }
+}
+
+fn is_namespaces(resource: &Arc<Resource>) -> bool {
+    resource.group_resource.group.is_empty() && resource.group_resource.resource == "namespaces"
+}

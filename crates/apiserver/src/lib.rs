@@ -1,0 +1,28 @@
+//! From an HTTP request to the store and back: authentication, authorization, admission, decoding,
+//! the verbs, and the watch caches that answer reads. Knows kinds only through `kinds::Kind`.
+//!
+//! A request goes `chain` → `verbs` → `admission` → `registry` → `store`; what was written comes back
+//! through `watch_cache` to everyone who watches.
+
+pub mod attributes;
+pub mod auth;
+pub mod authenticator;
+pub mod authorizer;
+pub mod body;
+pub mod catalog;
+pub mod core;
+pub mod handlers;
+pub mod objects;
+pub mod server;
+pub mod user;
+
+pub use attributes::Attributes;
+pub use authenticator::{Authenticator, PeerCertificates};
+pub use authorizer::{Authorizer, Decision};
+pub use body::{Body, BoxError};
+pub use catalog::{Catalog, Resource};
+pub use core::Core;
+pub use handlers::{Context, Handler, Handlers, Route, Warnings};
+pub use objects::{Header, Object, ObjectChange, Objects};
+pub use server::{ApiServer, Config};
+pub use user::User;

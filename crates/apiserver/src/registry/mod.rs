@@ -1,0 +1,66 @@
+//! What a write goes through whatever its kind: decoding, admission, preparation, validation, the store.
+
+mod create;
+mod decode;
+mod delete;
+mod generation;
+mod options;
+mod owners;
+mod storage;
+mod update;
+
+pub use create::create;
+pub use decode::{Decoded, decode, decode_bare, decode_tree};
+pub use delete::{DeleteOptions, Deleted, delete};
+pub use options::{Options, Validation};
+pub use owners::{Applied, apply};
+pub use storage::store_error;
+pub use update::{Changed, Part, check_name, update};
+
+use crate::admission;
+use crate::attributes::Attributes;
+use crate::catalog::Resource;
+use crate::handlers::Warnings;
+use crate::server::ApiServer;
+use crate::watch_cache::Cache;
+use meta::{ApiError, FieldErrors};
+use std::sync::Arc;
+
+/// A write that is under way.
+pub struct Task<'a> {
+    pub server: &'a ApiServer,
+    pub resource: &'a Arc<Resource>,
+    pub attributes: &'a Attributes,
+    /// Empty for cluster-wide resources.
+    pub namespace: &'a str,
+    pub warnings: &'a Warnings,
+    pub options: Options,
+    /// Admission is asked; not for what the server itself writes.
+    pub admit: bool,
+}
+
+impl Task<'_> {
+    fn request<'r>(&'r self, operation: admission::Operation, name: &'r str) -> admission::Request<'r> {
+        admission::Request {
+            server: self.server,
+            operation,
+            attributes: self.attributes,
+            resource: self.resource,
+            name,
+            dry_run: self.options.dry_run,
+            warnings: self.warnings,
+        }
+    }
+
+    fn not_found(&self, name: &str) -> ApiError {
+        ApiError::not_found(&self.resource.group_resource, name)
+    }
+
+    fn invalid(&self, name: &str, errors: &FieldErrors) -> ApiError {
+        ApiError::invalid(&self.resource.group_kind, name, errors)
+    }
+}
+
+pub fn cache(resource: &Resource) -> Result<&Arc<Cache>, ApiError> {
+    resource.cache.as_ref().ok_or_else(|| ApiError::not_implemented(&resource.group_resource))
+}

@@ -1,0 +1,85 @@
+//! The verbs, generic over kinds.
+
+pub mod create;
+pub mod delete;
+pub mod delete_collection;
+pub mod get;
+pub mod list;
+pub mod patch;
+pub mod scale;
+pub mod select;
+pub mod token;
+pub mod update;
+pub mod view;
+pub mod watch;
+
+use crate::body::Body;
+use crate::catalog::Resource;
+use crate::handlers::Context;
+use crate::negotiate::Output;
+use crate::query::Query;
+use crate::registry::{self, Options, Task};
+use crate::server::ApiServer;
+use crate::watch_cache::Cache;
+use http::{HeaderMap, Response, StatusCode};
+use meta::{ApiError, GroupKind};
+use serde_json::Value;
+use std::sync::Arc;
+use store::Revision;
+
+/// A request for a stored resource.
+pub struct Call<'a> {
+    pub context: &'a Context,
+    pub server: &'a ApiServer,
+    pub resource: &'a Arc<Resource>,
+    pub query: &'a Query,
+    pub headers: &'a HeaderMap,
+    pub output: Output,
+    /// Empty for cluster-wide resources, and for all namespaces.
+    pub namespace: &'a str,
+    pub name: &'a str,
+}
+
+impl Call<'_> {
+    pub fn cache(&self) -> Result<&Arc<Cache>, ApiError> {
+        registry::cache(self.resource)
+    }
+
+    /// None: all namespaces, or a resource without.
+    pub fn in_namespace(&self) -> Option<&str> {
+        (!self.namespace.is_empty()).then_some(self.namespace)
+    }
+
+    /// The task of a write, with the options of the query. `options` is their kind, for error texts.
+    pub fn task(&self, options: &'static str) -> Result<Task<'_>, ApiError> {
+        Ok(Task {
+            server: self.server,
+            resource: self.resource,
+            attributes: &self.context.attributes,
+            namespace: self.namespace,
+            warnings: &self.context.warnings,
+            options: Options::parse(self.query, self.headers, options)?,
+            admit: true,
+        })
+    }
+
+    pub fn respond(&self, status: StatusCode, object: &Value) -> Result<Response<Body>, ApiError> {
+        let shown = view::shaped(self.resource, self.output.shape, object);
+        Ok(self.output.respond(status, &shown))
+    }
+}
+
+/// A `resourceVersion` parameter.
+pub fn revision(text: &str) -> Result<Option<Revision>, ApiError> {
+    match text {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| invalid_options("ListOptions", "resourceVersion", text, "strconv.ParseUint: invalid syntax")),
+    }
+}
+
+/// The 422 of a parameter.
+pub fn invalid_options(options: &str, field: &str, value: &str, detail: &str) -> ApiError {
+    let mut errors = meta::FieldErrors::new();
+    errors.invalid(&meta::FieldPath::new(field), value, detail);
+    ApiError::invalid(&GroupKind::new("meta.k8s.io", options), "", &errors)
+}

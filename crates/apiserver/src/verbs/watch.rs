@@ -1,0 +1,260 @@
+//! Changes as they happen, one JSON object a line.
+
+use super::select::Selection;
+use super::{Call, revision, view};
+use crate::body::{self, Body, BoxError};
+use crate::catalog::Resource;
+use crate::listener::Closing;
+use crate::metrics::Watching;
+use crate::negotiate::Output;
+use crate::objects::Object;
+use crate::watch_cache::{Change, Watcher};
+use bytes::{Bytes, BytesMut};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Response};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use meta::{ApiError, FieldErrors, FieldPath, GroupKind};
+use rand::RngExt;
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
+use tokio_util::sync::CancellationToken;
+
+/// A watch that names no end lasts this long at least, and up to twice as long.
+const LASTS: u64 = 1800;
+const BOOKMARK: Duration = Duration::from_secs(50);
+/// Events that are copied into one buffer; larger objects are handed on as they are.
+const COPY: usize = 16 << 10;
+
+struct Stream {
+    watcher: Watcher,
+    resource: Arc<Resource>,
+    selection: Selection,
+    namespace: Option<Box<str>>,
+    output: Output,
+    /// Column definitions are sent once.
+    columns: bool,
+    bookmarks: Option<Interval>,
+    /// Initial events still to come before the bookmark that ends them; none: no such bookmark.
+    initial: Option<usize>,
+    deadline: Pin<Box<Sleep>>,
+    stop: CancellationToken,
+    closing: CancellationToken,
+    ready: VecDeque<Bytes>,
+    ended: bool,
+    _counted: Watching,
+}
+
+struct Wanted {
+    bookmarks: bool,
+    /// With the objects that are there now first.
+    begin: bool,
+    /// Tell where those end.
+    mark_end: bool,
+    from: Option<u64>,
+}
+
+fn wanted(call: &Call<'_>) -> Result<Wanted, ApiError> {
+    let query = call.query;
+    let from = revision(query.text("resourceVersion"))?;
+    let bookmarks = query.flag("allowWatchBookmarks");
+    let rule = query.text("resourceVersionMatch");
+    let mut errors = FieldErrors::new();
+    let path = FieldPath::new("resourceVersionMatch");
+    let initial = query.get("sendInitialEvents").map(|_| query.flag("sendInitialEvents"));
+    match initial {
+        None if !rule.is_empty() => errors.forbidden(&path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"),
+        Some(_) if rule != "NotOlderThan" => {
+            errors.forbidden(&path, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+        }
+        Some(_) if !query.text("continue").is_empty() => errors.forbidden(&path, "resourceVersionMatch is forbidden when continue is provided"),
+        _ => {}
+    }
+    if !errors.is_empty() {
+        return Err(ApiError::invalid(&GroupKind::new("meta.k8s.io", "ListOptions"), "", &errors));
+    }
+    let begin = initial.unwrap_or(matches!(from, None | Some(0)));
+    Ok(Wanted { bookmarks, begin, mark_end: initial == Some(true) && bookmarks, from })
+}
+
+pub async fn watch(call: &Call<'_>, closing: Option<Closing>) -> Result<Response<Body>, ApiError> {
+    let wanted = wanted(call)?;
+    let selection = Selection::parse(call.resource, &call.context.attributes.label_selector, &call.context.attributes.field_selector)?;
+    let seconds = match call.query.text("timeoutSeconds") {
+        "" | "0" => rand::rng().random_range(LASTS..LASTS * 2),
+        text => text.parse().map_err(|_| super::invalid_options("ListOptions", "timeoutSeconds", text, "must be a number of seconds"))?,
+    };
+    let cache = call.cache()?.clone();
+    let output = Output { gzip: false, pretty: false, ..call.output };
+    let namespace = call.in_namespace();
+    let watcher = if wanted.begin {
+        call.server.settle(wanted.from).await?;
+        Ok(Watcher::begin(cache, namespace))
+    } else {
+        let from = match wanted.from {
+            Some(revision) if revision > 0 => revision,
+            _ => {
+                call.server.settle(None).await?;
+                cache.revision()
+            }
+        };
+        Watcher::resume(cache, from)
+    };
+    let watcher = match watcher {
+        Ok(watcher) => watcher,
+        // Told as an event: the watch itself was in order.
+        Err(error) => return Ok(respond(body::full(line("ERROR", &error_object(&error))))),
+    };
+    let bookmarks = wanted.bookmarks.then(|| {
+        let mut interval = tokio::time::interval_at(Instant::now() + BOOKMARK, BOOKMARK);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        interval
+    });
+    let stream = Stream {
+        initial: wanted.mark_end.then(|| watcher.pending()),
+        watcher,
+        resource: call.resource.clone(),
+        selection,
+        namespace: namespace.map(Into::into),
+        output,
+        columns: true,
+        bookmarks,
+        deadline: Box::pin(tokio::time::sleep(Duration::from_secs(seconds))),
+        stop: call.server.inner.stop.clone(),
+        closing: closing.map_or_else(CancellationToken::new, |c| c.0),
+        ready: VecDeque::new(),
+        ended: false,
+        _counted: call.server.inner.metrics.watching(),
+    };
+    let frames = futures::stream::unfold(stream, |mut stream| async move {
+        let bytes = stream.next().await?;
+        Some((Ok::<_, BoxError>(Frame::data(bytes)), stream))
+    });
+    Ok(respond(body::wrap(StreamBody::new(frames))))
+}
+
+fn respond(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    response
+}
+
+fn error_object(error: &ApiError) -> Bytes {
+    error.to_status().to_string().into()
+}
+
+fn line(ty: &str, object: &Bytes) -> Bytes {
+    let mut line = BytesMut::with_capacity(object.len() + 40);
+    line.extend_from_slice(b"{\"type\":\"");
+    line.extend_from_slice(ty.as_bytes());
+    line.extend_from_slice(b"\",\"object\":");
+    line.extend_from_slice(object);
+    line.extend_from_slice(b"}\n");
+    line.freeze()
+}
+
+impl Stream {
+    /// None ends the watch.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(bytes) = self.ready.pop_front() {
+                return Some(bytes);
+            }
+            if self.ended {
+                return None;
+            }
+            if self.initial == Some(0) {
+                self.initial = None;
+                self.bookmark(true);
+                continue;
+            }
+            let tick = async {
+                match &mut self.bookmarks {
+                    Some(interval) => interval.tick().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return None,
+                () = self.closing.cancelled() => return None,
+                () = &mut self.deadline => {
+                    self.ended = true;
+                    if self.bookmarks.is_some() && self.initial.is_none() {
+                        self.watcher.advance();
+                        self.bookmark(false);
+                    }
+                }
+                change = self.watcher.next() => match change {
+                    Ok(Some(change)) => self.take(&change),
+                    Ok(None) => return None,
+                    Err(error) => {
+                        self.ended = true;
+                        self.push("ERROR", &error_object(&error));
+                    }
+                },
+                _ = tick => if self.initial.is_none() {
+                    self.watcher.advance();
+                    if self.watcher.pending() == 0 {
+                        self.bookmark(false);
+                    }
+                },
+            }
+        }
+    }
+
+    fn wants(&self, object: &Object) -> bool {
+        self.namespace.as_deref().is_none_or(|n| n == object.namespace()) && self.selection.matches(object)
+    }
+
+    fn take(&mut self, change: &Change) {
+        match change {
+            Change::Initial(object) => {
+                if let Some(left) = &mut self.initial {
+                    *left -= 1;
+                }
+                if self.wants(object) {
+                    self.object("ADDED", &object.bytes);
+                }
+            }
+            Change::Event(event) => {
+                let before = event.old.as_ref().is_some_and(|o| self.wants(o));
+                match event.new.as_ref().filter(|o| self.wants(o)) {
+                    Some(new) => self.object(if before { "MODIFIED" } else { "ADDED" }, &new.bytes),
+                    None if before => self.object("DELETED", &event.last_state()),
+                    None => {}
+                }
+            }
+        }
+    }
+
+    fn object(&mut self, ty: &str, bytes: &Bytes) {
+        let columns = std::mem::take(&mut self.columns);
+        let bytes = view::encoded(&self.resource, self.output.shape, bytes, columns);
+        self.push(ty, &bytes);
+    }
+
+    fn push(&mut self, ty: &str, object: &Bytes) {
+        if object.len() <= COPY {
+            self.ready.push_back(line(ty, object));
+            return;
+        }
+        self.ready.push_back(format!("{{\"type\":\"{ty}\",\"object\":").into());
+        self.ready.push_back(object.clone());
+        self.ready.push_back(Bytes::from_static(b"}\n"));
+    }
+
+    fn bookmark(&mut self, end_of_initial: bool) {
+        let mut metadata = json!({"resourceVersion": self.watcher.revision().to_string()});
+        if end_of_initial {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let object: Value = view::bookmark(&self.resource, self.output.shape, metadata);
+        self.push("BOOKMARK", &object.to_string().into());
+    }
+}

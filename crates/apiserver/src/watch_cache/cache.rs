@@ -1,0 +1,289 @@
+//! The objects of one kind, in key order, and its latest events.
+
+use super::{Event, encode};
+use crate::objects::{Object, ObjectChange};
+use kinds::Kind;
+use parking_lot::RwLock;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use store::{KeyValue, Revision};
+use tokio::sync::{mpsc, watch};
+
+/// Events are kept for this long, so that a client that lost its connection can go on.
+const KEEP: Duration = Duration::from_secs(120);
+/// Some are kept whatever their age.
+const KEEP_LEAST: usize = 256;
+const KEEP_MOST: usize = 16 * 1024;
+const KEEP_BYTES: usize = 24 << 20;
+
+pub struct Cache {
+    /// Below `/registry`.
+    prefix: String,
+    kind: RwLock<Arc<dyn Kind>>,
+    state: RwLock<State>,
+    /// How far the feed has come, over all kinds.
+    progress: watch::Receiver<Revision>,
+    /// Raised with every event, and once when the cache is closed.
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By `namespace/name`, or `name`.
+    objects: BTreeMap<Arc<str>, Arc<Object>>,
+    /// Of the last event here, or of the reading that filled the cache.
+    revision: Revision,
+    /// Events up to this revision are in the objects already and are skipped.
+    loaded: Revision,
+    ring: VecDeque<(Instant, Arc<Event>)>,
+    ring_bytes: usize,
+    /// Every event after this revision is in the ring.
+    ring_after: Revision,
+    /// How many events there have been; the ring holds the last of them.
+    count: u64,
+    taps: Vec<mpsc::UnboundedSender<ObjectChange>>,
+    closed: bool,
+}
+
+/// What a list is made of: the objects of one moment.
+pub struct Snapshot {
+    pub objects: Vec<Arc<Object>>,
+    pub revision: Revision,
+    /// More objects follow the last one.
+    pub more: bool,
+    /// How many, if they were counted.
+    pub remaining: usize,
+}
+
+/// What the ring has for a watcher. Watchers count events rather than revisions, because one revision
+/// can change several objects.
+pub(super) enum Since {
+    Events(Vec<Arc<Event>>),
+    /// The ring begins later; its start.
+    Gone(Revision),
+    Closed,
+}
+
+fn key(namespace: &str, name: &str) -> String {
+    if namespace.is_empty() { name.to_string() } else { format!("{namespace}/{name}") }
+}
+
+impl Cache {
+    pub(super) fn new(kind: Arc<dyn Kind>, progress: watch::Receiver<Revision>) -> Self {
+        let prefix = kind.storage_prefix();
+        Self { prefix, kind: RwLock::new(kind), state: RwLock::default(), progress, changed: watch::Sender::new(0) }
+    }
+
+    /// The store's key of an object.
+    pub fn storage_key(&self, namespace: &str, name: &str) -> String {
+        format!("/registry/{}/{}", self.prefix, key(namespace, name))
+    }
+
+    /// The store's keys of a namespace, or of all.
+    pub fn storage_prefix(&self, namespace: Option<&str>) -> String {
+        match namespace {
+            Some(namespace) => format!("/registry/{}/{namespace}/", self.prefix),
+            None => format!("/registry/{}/", self.prefix),
+        }
+    }
+
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        self.state.read().objects.get(key(namespace, name).as_str()).cloned()
+    }
+
+    pub fn list(&self, namespace: Option<&str>) -> Vec<Arc<Object>> {
+        self.snapshot(namespace, "", 0, |_| true).objects
+    }
+
+    pub fn len(&self) -> usize {
+        self.state.read().objects.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The objects that `wanted` lets through, at most `limit` (0: all), whose key (`namespace/name`) is
+    /// not before `start`.
+    pub fn snapshot(&self, namespace: Option<&str>, start: &str, limit: usize, wanted: impl Fn(&Object) -> bool) -> Snapshot {
+        let progress = *self.progress.borrow();
+        let state = self.state.read();
+        let revision = progress.max(state.revision);
+        let prefix = namespace.map_or_else(String::new, |n| format!("{n}/"));
+        let from = if start > prefix.as_str() { start } else { prefix.as_str() };
+        let range = state.objects.range::<str, _>((Bound::Included(from), Bound::Unbounded));
+        let mut matching = range.take_while(|(k, _)| k.starts_with(&prefix)).filter(|(_, o)| wanted(o)).map(|(_, o)| o);
+        if limit == 0 {
+            return Snapshot { objects: matching.cloned().collect(), revision, more: false, remaining: 0 };
+        }
+        let objects: Vec<_> = matching.by_ref().take(limit).cloned().collect();
+        let remaining = matching.count();
+        Snapshot { objects, revision, more: remaining > 0, remaining }
+    }
+
+    /// The newest revision that a read from here is as fresh as.
+    pub fn revision(&self) -> Revision {
+        let progress = *self.progress.borrow();
+        progress.max(self.state.read().revision)
+    }
+
+    /// An object as the store had it at some moment.
+    pub fn decode(&self, kv: &KeyValue) -> Option<Object> {
+        let kind = self.kind();
+        let value = encode::decode_stored(&*kind, &kv.value, kv.mod_revision)?;
+        Some(encode::object(&*kind, &value, kv.mod_revision, None))
+    }
+
+    /// Nothing here has changed after `revision`, and everything up to it is here.
+    pub fn unchanged_since(&self, revision: Revision) -> bool {
+        let progress = *self.progress.borrow();
+        let state = self.state.read();
+        state.revision <= revision && revision <= progress.max(state.revision)
+    }
+
+    pub fn changes(&self) -> mpsc::UnboundedReceiver<ObjectChange> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut state = self.state.write();
+        for object in state.objects.values() {
+            // The receiver is held here, so it takes everything.
+            let _ = sender.send(ObjectChange { old: None, new: Some(object.clone()) });
+        }
+        if !state.closed {
+            state.taps.push(sender);
+        }
+        receiver
+    }
+
+    pub(super) fn progress(&self) -> watch::Receiver<Revision> {
+        self.progress.clone()
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    pub(super) fn kind(&self) -> Arc<dyn Kind> {
+        self.kind.read().clone()
+    }
+
+    /// Where in the count of events those after `revision` begin; `Err` is the revision where the ring begins.
+    pub(super) fn position(&self, revision: Revision) -> Result<u64, Revision> {
+        let state = self.state.read();
+        if revision < state.ring_after {
+            return Err(state.ring_after);
+        }
+        let after = state.ring.len() - state.ring.partition_point(|(_, e)| e.revision <= revision);
+        Ok(state.count - after as u64)
+    }
+
+    /// The objects of now, and the position after them.
+    pub(super) fn begin(&self, namespace: Option<&str>) -> (Snapshot, u64) {
+        let progress = *self.progress.borrow();
+        let state = self.state.read();
+        let prefix = namespace.map_or_else(String::new, |n| format!("{n}/"));
+        let range = state.objects.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded));
+        let objects = range.take_while(|(k, _)| k.starts_with(&prefix)).map(|(_, o)| o.clone()).collect();
+        (Snapshot { objects, revision: progress.max(state.revision), more: false, remaining: 0 }, state.count)
+    }
+
+    /// The events from a position on.
+    pub(super) fn since(&self, position: u64) -> Since {
+        let state = self.state.read();
+        if state.closed {
+            return Since::Closed;
+        }
+        let behind = usize::try_from(state.count.saturating_sub(position)).unwrap_or(usize::MAX);
+        let Some(first) = state.ring.len().checked_sub(behind) else {
+            return Since::Gone(state.ring_after);
+        };
+        Since::Events(state.ring.range(first..).map(|(_, e)| e.clone()).collect())
+    }
+
+    /// Fills the empty cache.
+    pub(super) fn load(&self, objects: impl Iterator<Item = (Arc<str>, Arc<Object>)>, revision: Revision) {
+        let mut state = self.state.write();
+        state.objects = objects.collect();
+        state.revision = revision;
+        state.loaded = revision;
+        state.ring_after = revision;
+    }
+
+    /// Takes a change in. `new` is none for a deletion; it gets the object that was there before.
+    pub(super) fn apply(&self, key: &str, revision: Revision, new: impl FnOnce(Option<&Object>) -> Option<Object>) {
+        // Decoding happens outside of the lock; the feed is the only writer.
+        let old = {
+            let state = self.state.read();
+            if revision <= state.loaded {
+                return;
+            }
+            state.objects.get_key_value(key).map(|(k, o)| (k.clone(), o.clone()))
+        };
+        let new = new(old.as_ref().map(|(_, o)| &**o)).map(Arc::new);
+        if old.is_none() && new.is_none() {
+            return;
+        }
+        let mut state = self.state.write();
+        let (key, old) = match old {
+            Some((key, old)) => (key, Some(old)),
+            None => (Arc::from(key), None),
+        };
+        match &new {
+            Some(object) => state.objects.insert(key, object.clone()),
+            None => state.objects.remove(&key),
+        };
+        state.revision = revision;
+        state.taps.retain(|tap| tap.send(ObjectChange { old: old.clone(), new: new.clone() }).is_ok());
+        state.push(Arc::new(Event::new(revision, old, new)));
+        drop(state);
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// The keys that are there, for a feed that has to compare.
+    pub(super) fn keys(&self) -> Vec<(Arc<str>, Revision)> {
+        self.state.read().objects.iter().map(|(k, o)| (k.clone(), o.revision)).collect()
+    }
+
+    /// A definition has changed: what is there is encoded anew, with the defaults and selectable fields
+    /// of now. No event: nothing was written.
+    pub(super) fn set_kind(&self, kind: Arc<dyn Kind>) {
+        let mut state = self.state.write();
+        for object in state.objects.values_mut() {
+            if let Some(value) = encode::decode_stored(&*kind, &object.bytes, object.revision) {
+                *object = Arc::new(encode::object(&*kind, &value, object.revision, Some(object)));
+            }
+        }
+        *self.kind.write() = kind;
+    }
+
+    /// Ends all watches; the kind is no longer served.
+    pub(super) fn close(&self) {
+        let mut state = self.state.write();
+        state.closed = true;
+        state.taps.clear();
+        drop(state);
+        self.changed.send_modify(|n| *n += 1);
+    }
+}
+
+impl State {
+    fn push(&mut self, event: Arc<Event>) {
+        self.count += 1;
+        self.ring_bytes += size(&event);
+        self.ring.push_back((Instant::now(), event));
+        while let Some((at, oldest)) = self.ring.front() {
+            let keep = self.ring.len() <= KEEP_LEAST || (at.elapsed() < KEEP && self.ring.len() <= KEEP_MOST);
+            if (keep && self.ring_bytes <= KEEP_BYTES) || self.ring.len() == 1 {
+                break;
+            }
+            self.ring_after = oldest.revision;
+            self.ring_bytes -= size(oldest);
+            self.ring.pop_front();
+        }
+    }
+}
+
+fn size(event: &Event) -> usize {
+    event.new.as_ref().or(event.old.as_ref()).map_or(0, |o| o.bytes.len())
+}

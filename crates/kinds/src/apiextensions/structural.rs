@@ -1,0 +1,170 @@
+//! Structural schemas: whatever a custom resource may hold has a type, so that it can be pruned, merged and defaulted.
+
+use crate::rules::{self, get};
+use meta::{FieldErrors, FieldPath, value};
+use serde_json::Value;
+
+const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
+const INT_OR_STRING: &str = "x-kubernetes-int-or-string";
+const PRESERVE: &str = "x-kubernetes-preserve-unknown-fields";
+const LIST_TYPE: &str = "x-kubernetes-list-type";
+const LIST_KEYS: &str = "x-kubernetes-list-map-keys";
+
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Root,
+    Field,
+    Item,
+}
+
+pub fn check(schema: &Value, at: &FieldPath, errors: &mut FieldErrors) {
+    node(schema, Place::Root, at, errors);
+}
+
+fn node(schema: &Value, place: Place, at: &FieldPath, errors: &mut FieldErrors) {
+    let ty = value::text(schema, &["type"]);
+    let (int_or_string, preserve) = (value::flag(schema, &[INT_OR_STRING]), value::flag(schema, &[PRESERVE]));
+    if !ty.is_empty() && !TYPES.contains(&ty) {
+        errors.not_supported(&at.child("type"), ty, &TYPES);
+    }
+    match (place, ty) {
+        (Place::Root, "") => errors.required(&at.child("type"), "must not be empty at the root"),
+        (Place::Root, "object") => {}
+        (Place::Root, other) => errors.invalid(&at.child("type"), other, "must be object at the root"),
+        (_, "") if int_or_string || preserve => {}
+        (Place::Field, "") => errors.required(&at.child("type"), "must not be empty for specified object fields"),
+        (Place::Item, "") => errors.required(&at.child("type"), "must not be empty for specified array items"),
+        _ => {}
+    }
+    if int_or_string && !ty.is_empty() {
+        errors.invalid(&at.child("type"), ty, &format!("must be empty if {INT_OR_STRING} is true"));
+    }
+    if schema.get(PRESERVE) == Some(&Value::Bool(false)) {
+        errors.invalid(&at.child(PRESERVE), false, "must be true or undefined");
+    }
+    if preserve && !matches!(ty, "" | "object") {
+        errors.invalid(&at.child("type"), ty, &format!("must be object if {PRESERVE} is true"));
+    }
+    if value::flag(schema, &["x-kubernetes-embedded-resource"]) && ty != "object" {
+        errors.invalid(&at.child("type"), ty, "must be object if x-kubernetes-embedded-resource is true");
+    }
+    forbidden(schema, at, errors);
+    list(schema, ty, at, errors);
+    for (name, inner) in get(schema, "properties").as_object().into_iter().flatten() {
+        node(inner, Place::Field, &at.child("properties").key(name), errors);
+    }
+    match get(schema, "items") {
+        Value::Null if ty == "array" => errors.required(&at.child("items"), "must be specified"),
+        Value::Array(_) => errors.forbidden(&at.child("items"), "items must be a schema object and not an array"),
+        inner @ Value::Object(_) => node(inner, Place::Item, &at.child("items"), errors),
+        _ => {}
+    }
+    if let inner @ Value::Object(_) = get(schema, "additionalProperties") {
+        node(inner, Place::Field, &at.child("additionalProperties"), errors);
+    }
+    logic(schema, at, errors);
+}
+
+fn forbidden(schema: &Value, at: &FieldPath, errors: &mut FieldErrors) {
+    if value::flag(schema, &["uniqueItems"]) {
+        errors.forbidden(&at.child("uniqueItems"), "uniqueItems cannot be set to true since the runtime complexity becomes quadratic");
+    }
+    for name in ["$ref", "definitions", "dependencies", "patternProperties", "additionalItems", "$schema", "id"] {
+        if schema.get(name).is_some() {
+            errors.forbidden(&at.child(name), &format!("{name} is not supported"));
+        }
+    }
+    match get(schema, "additionalProperties") {
+        Value::Null => {}
+        Value::Bool(false) => errors.forbidden(&at.child("additionalProperties"), "additionalProperties cannot be set to false"),
+        _ if get(schema, "properties").as_object().is_some_and(|p| !p.is_empty()) => {
+            errors.forbidden(&at.child("additionalProperties"), "additionalProperties and properties are mutual exclusive");
+        }
+        _ => {}
+    }
+}
+
+fn list(schema: &Value, ty: &str, at: &FieldPath, errors: &mut FieldErrors) {
+    let (list_type, keys) = (get(schema, LIST_TYPE).as_str(), value::items(schema, &[LIST_KEYS]));
+    if let Some(found) = list_type {
+        if ty != "array" {
+            errors.invalid(&at.child("type"), ty, &format!("must be array if {LIST_TYPE} is set"));
+        }
+        if !matches!(found, "atomic" | "set" | "map") {
+            errors.not_supported(&at.child(LIST_TYPE), found, &["atomic", "map", "set"]);
+        }
+    }
+    if list_type == Some("map") {
+        if keys.is_empty() {
+            errors.required(&at.child(LIST_KEYS), &format!("must not be empty if {LIST_TYPE} is map"));
+        }
+        if value::text(schema, &["items", "type"]) != "object" && schema.get("items").is_some() {
+            let found = value::text(schema, &["items", "type"]);
+            errors.invalid(&at.child("items").child("type"), found, &format!("must be object if parent array's {LIST_TYPE} is map"));
+        }
+        for (i, key) in keys.iter().enumerate() {
+            let name = key.as_str().unwrap_or_default();
+            if value::at(schema, &["items", "properties", name]).is_none() {
+                errors.invalid(&at.child(LIST_KEYS).index(i), name, "entries must all be names of item properties");
+            }
+            if keys[..i].contains(key) {
+                errors.duplicate(&at.child(LIST_KEYS).index(i), name);
+            }
+        }
+    } else if !keys.is_empty() {
+        errors.invalid(&at.child(LIST_TYPE), list_type.unwrap_or_default(), &format!("must be map if {LIST_KEYS} is non-empty"));
+    }
+    let map_type = get(schema, "x-kubernetes-map-type").as_str();
+    if let Some(found) = map_type.filter(|t| !matches!(*t, "granular" | "atomic")) {
+        errors.not_supported(&at.child("x-kubernetes-map-type"), found, &["atomic", "granular"]);
+    }
+}
+
+/// Inside of a choice only values are constrained: what is there is said outside.
+fn logic(schema: &Value, at: &FieldPath, errors: &mut FieldErrors) {
+    let mut inner: Vec<(FieldPath, &Value)> = Vec::new();
+    for name in ["allOf", "anyOf", "oneOf"] {
+        inner.extend(value::items(schema, &[name]).iter().enumerate().map(|(i, s)| (at.child(name).index(i), s)));
+    }
+    if let Some(not) = schema.get("not") {
+        inner.push((at.child("not"), not));
+    }
+    for (at, schema) in inner {
+        let int_or_string = matches!(value::text(schema, &["type"]), "integer" | "string");
+        for name in ["type", "default", "title", "description", "nullable", "additionalProperties", PRESERVE, INT_OR_STRING] {
+            let empty = rules::same(get(schema, name), &Value::Null);
+            if !(empty || name == "type" && int_or_string) {
+                errors.forbidden(&at.child(name), "must be empty to be structural");
+            }
+        }
+        logic(schema, &at, errors);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn errors(schema: Value) -> String {
+        let mut errors = FieldErrors::new();
+        check(&schema, &FieldPath::new("s"), &mut errors);
+        if errors.is_empty() { String::new() } else { errors.to_string() }
+    }
+
+    #[test]
+    fn what_has_no_type_is_refused() {
+        assert_eq!(errors(json!({"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}}}})), "");
+        assert_eq!(errors(json!({})), "s.type: Required value: must not be empty at the root");
+        assert_eq!(
+            errors(json!({"type": "object", "properties": {"spec": {}}})),
+            "s.properties[spec].type: Required value: must not be empty for specified object fields"
+        );
+        assert_eq!(
+            errors(
+                json!({"type": "object", "properties": {"p": {"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]}}})
+            ),
+            ""
+        );
+    }
+}

@@ -1,0 +1,93 @@
+//! What the kinds that make pods from a template have in common.
+
+use crate::rules::get;
+use crate::{Column, table};
+use meta::labels::Selector;
+use meta::{FieldErrors, FieldPath, validate, value};
+use serde_json::Value;
+
+/// Defaults of `spec.template`.
+pub fn default_template(object: &mut Value, path: &[&str]) {
+    let _ = value::object(object, path);
+}
+
+pub fn validate_template(template: &Value, path: &FieldPath) -> FieldErrors {
+    let _ = (template, path);
+    FieldErrors::new()
+}
+
+pub fn warnings(template: &Value, path: &FieldPath) -> Vec<String> {
+    let _ = (template, path);
+    Vec::new()
+}
+
+/// `spec.selector`: well-formed, and not empty.
+pub fn selector(spec: &Value, path: &FieldPath, required: bool, empty: &str, errors: &mut FieldErrors) {
+    let selector = get(spec, "selector");
+    let at = path.child("selector");
+    if selector.is_null() {
+        if required {
+            errors.required(&at, "");
+        }
+        return;
+    }
+    errors.extend(validate::label_selector(selector, &at));
+    let some = |name: &str| match get(selector, name) {
+        Value::Object(map) => !map.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        _ => false,
+    };
+    if !some("matchLabels") && !some("matchExpressions") {
+        errors.invalid(&at, selector.clone(), empty);
+    }
+}
+
+/// The template's labels must be what the selector looks for. An unreadable selector is complained about here.
+pub fn selector_matches(spec: &Value, path: &FieldPath, unreadable: Option<&str>, errors: &mut FieldErrors) -> bool {
+    let selector = match Selector::from_value(get(spec, "selector")) {
+        Ok(selector) => selector,
+        Err(_) => {
+            if let Some(message) = unreadable {
+                errors.invalid(&path.child("selector"), get(spec, "selector").clone(), message);
+            }
+            return false;
+        }
+    };
+    let labels = value::at(spec, &["template", "metadata", "labels"]).unwrap_or(&Value::Null);
+    if !selector.is_empty() && !get(spec, "selector").is_null() && !selector.matches_labels(labels) {
+        let at = path.child("template").child("metadata").child("labels");
+        errors.invalid(&at, labels.clone(), "`selector` does not match template `labels`");
+    }
+    true
+}
+
+/// Pods that are kept running restart always and have no deadline.
+pub fn always_running(template: &Value, path: &FieldPath, kind: &str, errors: &mut FieldErrors) {
+    let spec = path.child("spec");
+    let policy = value::text(template, &["spec", "restartPolicy"]);
+    if policy != "Always" {
+        errors.not_supported(&spec.child("restartPolicy"), policy, &["Always"]);
+    }
+    if value::at(template, &["spec", "activeDeadlineSeconds"]).is_some() {
+        errors.forbidden(&spec.child("activeDeadlineSeconds"), &format!("activeDeadlineSeconds in {kind} is not Supported"));
+    }
+}
+
+pub fn wide_columns() -> Vec<Column> {
+    vec![Column::wide("Containers", "string"), Column::wide("Images", "string"), Column::wide("Selector", "string")]
+}
+
+/// The cells of [`wide_columns`].
+pub fn wide_cells(spec: &Value) -> [Value; 3] {
+    let (names, images) = table::containers(value::at(spec, &["template", "spec"]).unwrap_or(&Value::Null));
+    [names.into(), images.into(), table::label_selector(get(spec, "selector")).into()]
+}
+
+pub fn scale() -> crate::Subresource {
+    let path = |names: &[&str]| names.iter().map(|n| (*n).to_string()).collect();
+    crate::Subresource::Scale(crate::ScalePaths {
+        spec_replicas: path(&["spec", "replicas"]),
+        status_replicas: path(&["status", "replicas"]),
+        selector: path(&["spec", "selector"]),
+    })
+}

@@ -1,0 +1,32 @@
+//! The pods of this node. `manager` hands what the API and the runtime tell to one `worker` per pod;
+//! a worker observes (`observe`, `state`), decides (`plan`), acts (`actions`) and reports (`status`).
+
+mod actions;
+pub mod backoff;
+mod cgroups;
+mod container;
+pub(crate) mod core;
+mod credentials;
+mod dns;
+mod env;
+mod expand;
+mod hooks;
+mod hosts;
+mod images;
+mod logs;
+pub mod lookup;
+mod manager;
+mod observe;
+mod orphans;
+pub mod plan;
+pub mod resources;
+mod sandbox;
+mod security;
+pub mod spec;
+pub mod state;
+mod status;
+mod worker;
+
+pub use lookup::{ContainerRef, Pods};
+pub(crate) use self::core::core;
+pub use manager::{Manager, RuntimeState};

@@ -1,0 +1,78 @@
+//! The command line. Flags override the platform file.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+#[derive(Parser)]
+#[command(name = "socle", version, about = "The on-premises production Kubernetes platform as one binary", propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Bring the platform up on this machine and stay in the foreground
+    Up(Up),
+    /// Say what runs here and how it is
+    Status(Place),
+    /// Stop the platform and its containers; the data stays
+    Down(Down),
+    /// Write a systemd unit that keeps the platform up
+    Install(Up),
+    /// Print a platform file with every default written out
+    Init,
+    /// Print the administrator's kubeconfig
+    Kubeconfig(Place),
+    /// Work with the images of this machine
+    #[command(subcommand)]
+    Image(Image),
+}
+
+#[derive(Args, Clone)]
+pub struct Place {
+    /// The platform file; without one everything has its default
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where everything that must last is kept
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+#[derive(Args, Clone)]
+pub struct Up {
+    #[command(flatten)]
+    pub place: Place,
+    /// `embedded`, or `etcd=https://host:2379[,https://...]`
+    #[arg(long, value_name = "STORE")]
+    pub datastore: Option<String>,
+    /// The name of this node; the host name where not given
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
+    /// A CRI socket to use instead of a containerd of socle's own
+    #[arg(long, value_name = "SOCKET")]
+    pub container_runtime_endpoint: Option<String>,
+    /// Return once the platform is ready, and leave it running
+    #[arg(long)]
+    pub detach: bool,
+}
+
+#[derive(Args)]
+pub struct Down {
+    #[command(flatten)]
+    pub place: Place,
+    /// Remove everything: the cluster's state, its volumes, its images
+    #[arg(long)]
+    pub purge: bool,
+}
+
+#[derive(Subcommand)]
+pub enum Image {
+    /// Load image archives (docker or OCI) into the runtime
+    Import {
+        #[command(flatten)]
+        place: Place,
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+}

@@ -1,0 +1,54 @@
+//! One module a command.
+
+mod down;
+mod image;
+mod init;
+mod install;
+mod kubeconfig;
+mod status;
+mod up;
+
+use crate::cli::{Cli, Command, Image, Place};
+use crate::layout::Layout;
+use crate::platform::Platform;
+
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Up(options) => up::run(options),
+        Command::Status(place) => status::run(&place),
+        Command::Down(options) => down::run(&options),
+        Command::Install(options) => install::run(&options),
+        Command::Init => init::run(),
+        Command::Kubeconfig(place) => kubeconfig::run(&place),
+        Command::Image(Image::Import { place, files }) => image::import(&place, &files),
+    }
+}
+
+/// The platform file as the flags of every command name it, with the layout that follows from it.
+fn platform(place: &Place) -> anyhow::Result<(Platform, Layout)> {
+    let mut platform = match &place.config {
+        Some(path) => Platform::load(path)?,
+        None => Platform::default(),
+    };
+    if let Some(dir) = &place.data_dir {
+        platform.data_dir = std::path::absolute(dir)?;
+    }
+    let layout = Layout::new(&platform.data_dir);
+    Ok((platform, layout))
+}
+
+fn must_be_root(what: &str) -> anyhow::Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        anyhow::bail!("{what} must be run as root: it makes network namespaces, mounts and firewall rules");
+    }
+    Ok(())
+}
+
+/// The process that holds a data directory, if one does.
+fn holder(layout: &Layout) -> Option<i32> {
+    let file = std::fs::File::open(layout.lock()).ok()?;
+    match nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockSharedNonblock) {
+        Ok(_) => None,
+        Err(_) => std::fs::read_to_string(layout.lock()).ok()?.trim().parse().ok(),
+    }
+}

@@ -1,0 +1,143 @@
+//! `socle up`: in the foreground, or detached once ready.
+
+use crate::cli::Up;
+use crate::layout::Layout;
+use crate::platform::{DatastoreKind, Platform};
+use crate::process;
+use crate::say::Say;
+use anyhow::{Context, bail};
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+pub fn run(options: Up) -> anyhow::Result<()> {
+    super::must_be_root("socle up")?;
+    let (platform, layout) = settings(&options)?;
+    layout.create().with_context(|| format!("preparing {}", layout.data.display()))?;
+    if options.detach {
+        return detach(&layout);
+    }
+    // Held until the process ends, however it ends.
+    let _lock = lock(&layout)?;
+    let _ = fs::remove_file(layout.ready());
+    let filter = EnvFilter::try_from_env("SOCLE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    // ring for every TLS peer in the process; a second installation would be a second default.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("socle").build()?;
+    runtime.block_on(serve(platform, layout))
+}
+
+/// The platform file with the flags laid over it.
+pub fn settings(options: &Up) -> anyhow::Result<(Platform, Layout)> {
+    let (mut platform, layout) = super::platform(&options.place)?;
+    match options.datastore.as_deref() {
+        None => {}
+        Some("embedded") => platform.datastore.kind = DatastoreKind::Embedded,
+        Some(other) => match other.strip_prefix("etcd=") {
+            Some(endpoints) if !endpoints.is_empty() => {
+                platform.datastore.kind = DatastoreKind::Etcd;
+                platform.datastore.endpoints = endpoints.split(',').map(str::to_string).collect();
+            }
+            _ => bail!("--datastore takes embedded or etcd=URL[,URL...], not {other:?}"),
+        },
+    }
+    if let Some(name) = &options.node_name {
+        platform.node.name = name.clone();
+    }
+    if let Some(endpoint) = &options.container_runtime_endpoint {
+        platform.runtime.endpoint = endpoint.clone();
+    }
+    platform.check()?;
+    Ok((platform, layout))
+}
+
+fn lock(layout: &Layout) -> anyhow::Result<Flock<File>> {
+    let path = layout.lock();
+    let file = File::options().create(true).truncate(false).read(true).write(true).open(&path).with_context(|| path.display().to_string())?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(mut file) => {
+            file.set_len(0)?;
+            writeln!(file, "{}", std::process::id())?;
+            Ok(file)
+        }
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
+            let holder = fs::read_to_string(&path).unwrap_or_default();
+            bail!("another socle (pid {}) runs on {}; stop it with `socle down`", holder.trim(), layout.data.display())
+        }
+        Err((_, error)) => bail!("locking {}: {error}", path.display()),
+    }
+}
+
+async fn serve(platform: Platform, layout: Layout) -> anyhow::Result<()> {
+    let say = Say::new();
+    let stop = CancellationToken::new();
+    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let signalled = async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    tokio::pin!(signalled);
+    let running = tokio::select! {
+        started = crate::wiring::start(&platform, &layout, &say, stop.clone()) => started?,
+        () = &mut signalled => return Ok(()),
+    };
+    fs::write(layout.ready(), std::process::id().to_string())?;
+    say.step("ready; Ctrl-C ends socle, the pods go on until `socle down`");
+    let failed = tokio::select! {
+        () = &mut signalled => None,
+        failed = running.failed() => Some(failed),
+    };
+    let _ = fs::remove_file(layout.ready());
+    stop.cancel();
+    running.drain(Duration::from_secs(5)).await;
+    match failed {
+        None => Ok(()),
+        Some(error) => Err(error),
+    }
+}
+
+/// Starts the same command without `--detach` in a session of its own, and repeats what it says until
+/// it is ready.
+fn detach(layout: &Layout) -> anyhow::Result<()> {
+    if let Some(pid) = super::holder(layout) {
+        bail!("another socle (pid {pid}) runs on {}; stop it with `socle down`", layout.data.display());
+    }
+    let _ = fs::remove_file(layout.ready());
+    let log_path = layout.log();
+    let mut log = File::options().create(true).append(true).read(true).open(&log_path).with_context(|| log_path.display().to_string())?;
+    let mut seen = log.seek(SeekFrom::End(0))?;
+    let arguments: Vec<_> = std::env::args_os().skip(1).filter(|a| a != "--detach").collect();
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
+    unsafe {
+        command.pre_exec(|| nix::unistd::setsid().map(drop).map_err(std::io::Error::from));
+    }
+    let mut child = command.spawn()?;
+    let pid = i32::try_from(child.id())?;
+    loop {
+        let ended = child.try_wait()?;
+        let mut text = Vec::new();
+        log.seek(SeekFrom::Start(seen))?;
+        seen += log.read_to_end(&mut text)? as u64;
+        std::io::stdout().write_all(&text)?;
+        if let Some(status) = ended {
+            bail!("socle ended ({status}); its log is {}", log_path.display());
+        }
+        if layout.ready().exists() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    println!("running in the background, pid {pid}; its log is {}", log_path.display());
+    debug_assert!(process::alive(pid));
+    Ok(())
+}

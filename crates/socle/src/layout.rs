@@ -1,0 +1,99 @@
+//! Where things are on disk: what must last under the data directory, what a boot may forget under
+//! the run directory. The two are paired by name, so that a second data directory is a second platform.
+
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+
+pub const DEFAULT_DATA_DIR: &str = "/var/lib/socle";
+
+#[derive(Clone, Debug)]
+pub struct Layout {
+    pub data: PathBuf,
+    pub run: PathBuf,
+}
+
+impl Layout {
+    pub fn new(data: &Path) -> Self {
+        let run = if data == Path::new(DEFAULT_DATA_DIR) {
+            PathBuf::from("/run/socle")
+        } else {
+            // Socket paths are short, so the directory's name is a digest and not the path.
+            let digest = Sha256::digest(data.as_os_str().as_encoded_bytes());
+            PathBuf::from(format!("/run/socle-{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3]))
+        };
+        Self { data: data.to_path_buf(), run }
+    }
+
+    pub fn lock(&self) -> PathBuf {
+        self.data.join("lock")
+    }
+
+    pub fn pki(&self) -> PathBuf {
+        self.data.join("pki")
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.data.join("store")
+    }
+
+    pub fn admin_kubeconfig(&self) -> PathBuf {
+        self.data.join("kubeconfig")
+    }
+
+    pub fn kubelet(&self) -> PathBuf {
+        self.data.join("kubelet")
+    }
+
+    pub fn network(&self) -> PathBuf {
+        self.data.join("network")
+    }
+
+    pub fn cni_conf(&self) -> PathBuf {
+        self.data.join("cni/conf")
+    }
+
+    pub fn cni_bin(&self) -> PathBuf {
+        self.data.join("cni/bin")
+    }
+
+    pub fn volumes(&self) -> PathBuf {
+        self.data.join("volumes")
+    }
+
+    pub fn images(&self) -> PathBuf {
+        self.data.join("images")
+    }
+
+    pub fn containerd_root(&self) -> PathBuf {
+        self.data.join("containerd")
+    }
+
+    pub fn containerd_state(&self) -> PathBuf {
+        self.run.join("containerd")
+    }
+
+    pub fn containerd_socket(&self) -> PathBuf {
+        self.run.join("containerd.sock")
+    }
+
+    pub fn registries(&self) -> PathBuf {
+        self.data.join("registries")
+    }
+
+    pub fn ready(&self) -> PathBuf {
+        self.run.join("ready")
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.data.join("socle.log")
+    }
+
+    /// Makes the directories that others expect to exist.
+    pub fn create(&self) -> std::io::Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        for dir in [&self.data, &self.run, &self.kubelet(), &self.network(), &self.cni_conf(), &self.cni_bin(), &self.images(), &self.registries()] {
+            std::fs::create_dir_all(dir)?;
+        }
+        std::fs::set_permissions(&self.data, std::fs::Permissions::from_mode(0o711))
+    }
+}

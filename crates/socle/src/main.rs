@@ -1,0 +1,30 @@
+//! socle: the on-premises production Kubernetes platform as one binary. This is the only crate that
+//! names every room; `wiring` is where they meet.
+
+mod cli;
+mod commands;
+mod inprocess;
+mod layout;
+mod platform;
+mod process;
+mod runtime;
+mod say;
+mod wiring;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The container runtime calls the same file as its CNI plugin; that path must stay short.
+    let called_as = std::env::args_os().next().unwrap_or_default();
+    if std::path::Path::new(&called_as).file_name().is_some_and(|name| name == network::cni::PLUGIN) {
+        return ExitCode::from(u8::try_from(network::cni::main()).unwrap_or(1));
+    }
+    match commands::run(cli::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("socle: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
