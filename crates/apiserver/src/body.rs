@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Empty, Full};
 use meta::ApiError;
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -65,12 +65,17 @@ impl http_body::Body for Parts {
 pub const LIMIT: usize = 3 << 20;
 
 /// The whole body of a request.
-pub async fn read(body: Body) -> Result<Bytes, ApiError> {
-    match Limited::new(body, LIMIT).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(ApiError::too_large(format!("Request entity too large: limit is {LIMIT}")))
+pub async fn read(mut body: Body) -> Result<Bytes, ApiError> {
+    let mut parts: Vec<Bytes> = Vec::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| ApiError::bad_request(format!("unable to read the request: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        if length > LIMIT {
+            return Err(ApiError::too_large(format!("Request entity too large: limit is {LIMIT}")));
         }
-        Err(error) => Err(ApiError::bad_request(format!("unable to read the request: {error}"))),
+        parts.push(data);
     }
+    Ok(if parts.len() == 1 { parts.swap_remove(0) } else { parts.concat().into() })
 }

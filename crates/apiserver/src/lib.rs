@@ -11,8 +11,11 @@ pub mod authorizer;
 pub mod body;
 pub mod catalog;
 pub mod core;
+pub mod custom;
+pub mod discovery;
 pub mod handlers;
 pub mod objects;
+pub mod openapi;
 pub mod server;
 pub mod user;
 

@@ -13,6 +13,7 @@ pub mod autoscaling;
 pub mod batch;
 pub mod certificates;
 pub mod coordination;
+pub mod core;
 pub mod discovery;
 pub mod events;
 pub mod flowcontrol;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 /// Every built-in kind in the order of discovery: groups as upstream lists them, the preferred version of each first.
 pub fn builtin() -> Vec<Arc<dyn Kind>> {
     let groups = [
+        crate::core::all(),
         crate::apiregistration::all(),
         crate::apps::all(),
         crate::events::all(),

@@ -44,7 +44,8 @@ fn described(kind: &Arc<dyn Kind>) -> BTreeMap<String, String> {
     for subresource in kind.subresources() {
         let (own, all) = (("", "", &*names.kind), &["get", "patch", "update"][..]);
         let ((group, version, kind), verbs) = match &subresource {
-            Subresource::Status | Subresource::Update { .. } => (own, all),
+            Subresource::Status => (own, all),
+            Subresource::Update { verbs, .. } => (own, *verbs),
             Subresource::Scale(_) => (("autoscaling", "v1", "Scale"), all),
             Subresource::Create { kind, .. } => (*kind, &["create"][..]),
             Subresource::Connect { kind, verbs, .. } => (*kind, *verbs),

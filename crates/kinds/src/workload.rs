@@ -1,5 +1,6 @@
 //! What the kinds that make pods from a template have in common.
 
+use crate::core::pod_template;
 use crate::rules::get;
 use crate::{Column, table};
 use meta::labels::Selector;
@@ -9,16 +10,17 @@ use serde_json::Value;
 /// Defaults of `spec.template`.
 pub fn default_template(object: &mut Value, path: &[&str]) {
     let _ = value::object(object, path);
+    if let Some(template) = value::at_mut(object, path) {
+        pod_template::default(template);
+    }
 }
 
 pub fn validate_template(template: &Value, path: &FieldPath) -> FieldErrors {
-    let _ = (template, path);
-    FieldErrors::new()
+    pod_template::validate(template, path)
 }
 
 pub fn warnings(template: &Value, path: &FieldPath) -> Vec<String> {
-    let _ = (template, path);
-    Vec::new()
+    pod_template::warnings(template, path)
 }
 
 /// `spec.selector`: well-formed, and not empty.

@@ -22,7 +22,8 @@ pub async fn run(config: Arc<Config>, runtime: Arc<dyn Runtime>, manager: Arc<Ma
 async fn collect(config: &Config, runtime: &dyn Runtime, manager: &Manager) -> Result<()> {
     let systems = runtime.image_filesystems().await?;
     let Some(place) = systems.first().and_then(|s| s.fs_id.as_ref()).map(|f| f.mountpoint.clone()) else { return Ok(()) };
-    let used = |place: &str| machine::disk(Path::new(place)).filter(|d| d.total > 0).map(|d| (d.total - d.available.min(d.total)) * 100 / d.total);
+    let used =
+        |place: &str| machine::disk(Path::new(place)).filter(|d| d.total > 0).map(|d| (d.total - d.available.min(d.total)) * 100 / d.total);
     if used(&place).is_none_or(|percent| percent < u64::from(config.image_gc_high_percent)) {
         return Ok(());
     }

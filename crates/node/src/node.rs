@@ -5,7 +5,7 @@ use crate::cri::Runtime;
 use crate::garbage;
 use crate::objects::Objects;
 use crate::pods::{Manager, Pods};
-use crate::status::{self, Reporter, machine};
+use crate::status::{self, Reporter};
 use crate::volumes::{Claims, PodVolumes};
 use client::{Informers, Recorder};
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -21,7 +21,13 @@ pub struct Node {
 
 impl Node {
     /// Starts everything; it ends with `stop`, and leaves all containers as they are.
-    pub fn start(config: Config, informers: &Informers, runtime: Arc<dyn Runtime>, claims: Arc<dyn Claims>, stop: CancellationToken) -> Self {
+    pub fn start(
+        config: Config,
+        informers: &Informers,
+        runtime: Arc<dyn Runtime>,
+        claims: Arc<dyn Claims>,
+        stop: CancellationToken,
+    ) -> Self {
         let config = Arc::new(config);
         if let Err(error) = std::fs::create_dir_all(&config.root_dir) {
             tracing::error!(%error, dir = %config.root_dir.display(), "the agent's directory cannot be made");
@@ -32,7 +38,16 @@ impl Node {
         let objects = Objects::new(client.clone(), refresh);
         let volumes = PodVolumes::new(config.clone(), client.clone(), objects.clone(), claims);
         let recorder = Recorder::new(client.clone(), "kubelet", &config.node_name);
-        let core = crate::pods::core(config.clone(), client.clone(), runtime.clone(), recorder, objects, Arc::new(volumes), informers.of::<Service>(), finished);
+        let core = crate::pods::core(
+            config.clone(),
+            client.clone(),
+            runtime.clone(),
+            recorder,
+            objects,
+            Arc::new(volumes),
+            informers.of::<Service>(),
+            finished,
+        );
         let manager = Manager::new(core);
         let pods = informers.selected::<Pod>(None, Some(&format!("spec.nodeName={}", config.node_name)));
         let mut tasks = JoinSet::new();
@@ -52,9 +67,4 @@ impl Node {
     pub async fn join(mut self) {
         while self.tasks.join_next().await.is_some() {}
     }
-}
-
-/// What a container without limits may use; also what the API is told.
-pub fn allocatable(config: &Config) -> machine::Amounts {
-    machine::allocatable(config)
 }

@@ -2,6 +2,14 @@
 //! the order they run. Mutating plugins see the decoded and defaulted object before validation; validating
 //! plugins see what would be stored.
 
+mod escalation;
+mod lookup;
+mod namespace_lifecycle;
+mod node_restriction;
+mod pods;
+mod service_account;
+mod storage;
+
 use crate::attributes::Attributes;
 use crate::catalog::Resource;
 use crate::handlers::Warnings;
@@ -72,4 +80,24 @@ impl Admission {
         }
         Ok(())
     }
+}
+
+/// The plugins that come with the server, in upstream's order. Addresses are given near the end, when nothing
+/// but validation can still refuse.
+pub fn standard(config: &crate::server::Config) -> Result<Admission, crate::allocate::BadRange> {
+    Ok(Admission::new(vec![
+        Arc::new(namespace_lifecycle::NamespaceLifecycle),
+        Arc::new(service_account::ServiceAccount),
+        Arc::new(node_restriction::NodeRestriction),
+        Arc::new(pods::TaintNodesByCondition),
+        Arc::new(pods::Priority),
+        Arc::new(pods::DefaultTolerationSeconds),
+        Arc::new(storage::DefaultStorageClass),
+        Arc::new(storage::StorageObjectInUseProtection),
+        Arc::new(storage::PersistentVolumeClaimResize),
+        Arc::new(pods::RuntimeClass),
+        Arc::new(storage::DefaultIngressClass),
+        Arc::new(escalation::Escalation),
+        Arc::new(crate::allocate::Services::new(&config.service_cidr, config.node_port_range.clone())?),
+    ]))
 }

@@ -269,6 +269,17 @@ impl Rbac {
         Self { index }
     }
 
+    /// As things are now; what changes later is not seen.
+    pub fn snapshot(objects: &dyn Objects) -> Self {
+        let index = RwLock::new(Index::default());
+        for kind in KINDS {
+            for object in objects.list(&GroupResource::new(GROUP, kind), None) {
+                index.write().change(kind, &ObjectChange { old: None, new: Some(object) });
+            }
+        }
+        Self { index: Arc::new(index) }
+    }
+
     /// Every rule that holds for the user in the namespace (empty: cluster-wide).
     pub fn rules(&self, user: &User, namespace: &str) -> Vec<Rule> {
         let mut rules = Vec::new();

@@ -218,11 +218,13 @@ impl Tokens {
     }
 
     pub fn jwks(&self) -> Value {
-        let keys: Vec<Value> = self.public.iter().filter(|k| k.point.len() == 65).map(|k| {
+        let key = |k: &Public| {
             json!({"use": "sig", "kty": "EC", "kid": k.id, "crv": "P-256", "alg": "ES256",
                 "x": BASE64.encode(&k.point[1..33]), "y": BASE64.encode(&k.point[33..])})
-        });
-        json!({"keys": keys.collect::<Vec<_>>()})
+        };
+        // 65: an uncompressed point of P-256.
+        let keys: Vec<Value> = self.public.iter().filter(|k| k.point.len() == 65).map(key).collect();
+        json!({"keys": keys})
     }
 
     pub fn discovery(&self) -> Value {

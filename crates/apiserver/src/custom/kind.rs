@@ -182,7 +182,8 @@ impl Kind for CustomKind {
             let text = |description: &str| serde_json::json!({"type": "string", "description": description});
             properties.insert("apiVersion".into(), text("The version of the schema that this object is written in."));
             properties.insert("kind".into(), text("The kind of this object."));
-            properties.insert("metadata".into(), serde_json::json!({"description": "Standard object's metadata.", "allOf": [{"$ref": meta}]}));
+            properties
+                .insert("metadata".into(), serde_json::json!({"description": "Standard object's metadata.", "allOf": [{"$ref": meta}]}));
         }
         Some(published)
     }

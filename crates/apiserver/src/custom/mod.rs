@@ -73,7 +73,14 @@ impl Definitions {
         for i in 0..all.len() {
             let mut definition = std::mem::take(&mut all[i]);
             if is_deleted(&definition) {
-                names::condition(&mut definition, "Terminating", "True", "InstanceDeletionInProgress", "CustomResource deletion is in progress", &now);
+                names::condition(
+                    &mut definition,
+                    "Terminating",
+                    "True",
+                    "InstanceDeletionInProgress",
+                    "CustomResource deletion is in progress",
+                    &now,
+                );
             } else {
                 let group = &definition["spec"]["group"];
                 let others: Vec<Value> = all.iter().filter(|d| d["spec"]["group"] == *group).cloned().collect();
@@ -189,7 +196,8 @@ impl Definitions {
         }
         // The next change brings this up again with the newer object.
         if status != StatusCode::CONFLICT {
-            let answer = response.into_body().collect().await.map(|b| String::from_utf8_lossy(&b.to_bytes()).into_owned()).unwrap_or_default();
+            let answer =
+                response.into_body().collect().await.map(|b| String::from_utf8_lossy(&b.to_bytes()).into_owned()).unwrap_or_default();
             tracing::warn!(%method, path, %status, answer, "a custom resource definition could not be written");
         }
         false
@@ -219,7 +227,8 @@ fn build(definition: &Value) -> Vec<Arc<dyn Kind>> {
     let storage = value::items(definition, &["spec", "versions"]).iter().find(|v| value::flag(v, &["storage"]));
     let storage = storage.map_or("", |v| value::text(v, &["name"]));
     let names = &definition["status"]["acceptedNames"];
-    let kind = |version: &Value| -> Arc<dyn Kind> { Arc::new(CustomKind::new(definition, names, version, storage, is_deleted(definition))) };
+    let kind =
+        |version: &Value| -> Arc<dyn Kind> { Arc::new(CustomKind::new(definition, names, version, storage, is_deleted(definition))) };
     served_versions(definition).into_iter().map(kind).collect()
 }
 

@@ -48,7 +48,8 @@ impl Builder {
             "object" => self.object(schema, value::flag(schema, &["x-kubernetes-embedded-resource"]), ""),
             "array" => {
                 let item = schema.get("items").map_or(ANY, |items| self.ty(items));
-                let keys = || value::items(schema, &["x-kubernetes-list-map-keys"]).iter().filter_map(Value::as_str).map(Into::into).collect();
+                let keys =
+                    || value::items(schema, &["x-kubernetes-list-map-keys"]).iter().filter_map(Value::as_str).map(Into::into).collect();
                 let list_type = match value::text(schema, &["x-kubernetes-list-type"]) {
                     "set" => ListType::Set,
                     "map" => ListType::Map(keys()),

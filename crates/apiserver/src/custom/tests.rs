@@ -14,9 +14,11 @@ fn definition() -> Value {
             "items": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
                       "items": {"type": "object", "properties": {"name": {"type": "string"}}}}}},
         "status": {"type": "object", "properties": {"replicas": {"type": "integer"}}}}});
-    let version = |name: &str, storage: bool| json!({"name": name, "served": true, "storage": storage, "schema": {"openAPIV3Schema": schema},
+    let version = |name: &str, storage: bool| {
+        json!({"name": name, "served": true, "storage": storage, "schema": {"openAPIV3Schema": schema},
         "subresources": {"status": {}, "scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}},
-        "additionalPrinterColumns": [{"name": "Spec", "type": "string", "jsonPath": ".spec.cronSpec"}, {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}]});
+        "additionalPrinterColumns": [{"name": "Spec", "type": "string", "jsonPath": ".spec.cronSpec"}, {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}]})
+    };
     json!({"metadata": {"name": "crontabs.example.com", "uid": "u"}, "spec": {"group": "example.com", "scope": "Namespaced",
         "names": {"plural": "crontabs", "singular": "crontab", "kind": "CronTab", "listKind": "CronTabList", "shortNames": ["ct"]},
         "versions": [version("v1beta1", false), version("v1", true)]}})
@@ -62,8 +64,14 @@ fn objects_are_pruned_defaulted_and_checked() {
         errors(json!({"cronSpec": "*", "replicas": "2"})),
         "spec.replicas: Invalid value: \"string\": spec.replicas in body must be of type integer: \"string\""
     );
-    assert_eq!(errors(json!({"cronSpec": "*", "color": "green"})), "spec.color: Unsupported value: \"green\": supported values: \"blue\", \"red\"");
-    assert_eq!(errors(json!({"cronSpec": "*", "items": [{"name": "a"}, {"name": "a"}]})), "spec.items[1]: Duplicate value: {\"name\":\"a\"}");
+    assert_eq!(
+        errors(json!({"cronSpec": "*", "color": "green"})),
+        "spec.color: Unsupported value: \"green\": supported values: \"blue\", \"red\""
+    );
+    assert_eq!(
+        errors(json!({"cronSpec": "*", "items": [{"name": "a"}, {"name": "a"}]})),
+        "spec.items[1]: Duplicate value: {\"name\":\"a\"}"
+    );
 }
 
 #[test]
@@ -76,7 +84,10 @@ fn names_that_another_has_are_not_accepted() {
     names::settle(&mut second, &[&first], now);
     assert!(!names::is_true(&second, "Established"));
     let accepted = value::items(&second, &["status", "conditions"]).iter().find(|c| c["type"] == "NamesAccepted").unwrap();
-    assert_eq!((accepted["reason"].as_str(), accepted["message"].as_str()), (Some("ListKindConflict"), Some("\"CronTabList\" is already in use")));
+    assert_eq!(
+        (accepted["reason"].as_str(), accepted["message"].as_str()),
+        (Some("ListKindConflict"), Some("\"CronTabList\" is already in use"))
+    );
 }
 
 #[test]
@@ -84,7 +95,10 @@ fn schema_logic_holds() {
     let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
         "oneOf": [{"required": ["a"]}, {"required": ["b"]}], "not": {"required": ["c"]}});
     let errors = |value| validate::validate(&schema, &value).0.len();
-    assert_eq!((errors(json!({"a": 1})), errors(json!({})), errors(json!({"a": 1, "b": 1})), errors(json!({"a": 1, "c": 1}))), (0, 1, 1, 1));
+    assert_eq!(
+        (errors(json!({"a": 1})), errors(json!({})), errors(json!({"a": 1, "b": 1})), errors(json!({"a": 1, "c": 1}))),
+        (0, 1, 1, 1)
+    );
 }
 
 #[test]

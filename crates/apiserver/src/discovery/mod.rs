@@ -127,13 +127,19 @@ fn parts(kind: &dyn Kind) -> Vec<Part> {
     let names = kind.names();
     let part = |subresource: &Subresource| {
         let (shown, verbs): (Option<(&str, &str, &str)>, &[&'static str]) = match subresource {
-            Subresource::Status | Subresource::Update { .. } => (None, &CHANGES),
+            Subresource::Status => (None, &CHANGES),
+            Subresource::Update { verbs, .. } => (None, verbs),
             Subresource::Scale(_) => (Some(("autoscaling", "v1", "Scale")), &CHANGES),
             Subresource::Create { kind, .. } => (Some(*kind), &["create"]),
             Subresource::Connect { kind, verbs, .. } => (Some(*kind), verbs),
         };
-        let mut part =
-            Part { name: subresource.name().into(), verbs: verbs.to_vec(), group: String::new(), version: String::new(), kind: names.kind.to_string() };
+        let mut part = Part {
+            name: subresource.name().into(),
+            verbs: verbs.to_vec(),
+            group: String::new(),
+            version: String::new(),
+            kind: names.kind.to_string(),
+        };
         part.verbs.sort_unstable();
         if let Some((group, version, kind)) = shown {
             part.kind = kind.into();

@@ -27,6 +27,9 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::sync::Arc;
 
+/// How many documents are kept.
+const KEPT: usize = 64;
+
 /// Answers `/openapi/v2` and everything below `/openapi/v3`.
 pub fn register(handlers: &mut Handlers) {
     let handler: Arc<dyn Handler> = Arc::new(OpenApi::default());
@@ -58,7 +61,8 @@ impl Handler for OpenApi {
             return Ok(output.respond(StatusCode::OK, &index(&kinds)));
         }
         accept(headers)?;
-        let version = path.strip_prefix("/openapi/v3/").and_then(version).filter(|gv| kinds.iter().any(|k| k.names().group_version() == *gv));
+        let version =
+            path.strip_prefix("/openapi/v3/").and_then(version).filter(|gv| kinds.iter().any(|k| k.names().group_version() == *gv));
         let version = version.ok_or_else(ApiError::page_not_found)?;
         let hash = hash(&kinds, Some(&version));
         let wanted = query.text("hash");
@@ -94,8 +98,15 @@ impl OpenApi {
         let packed = match kept {
             Some(packed) => packed,
             None => {
-                let packed = tokio::task::spawn_blocking(move || pack(&make())).await.map_err(ApiError::internal)?.map_err(ApiError::internal)?;
-                self.kept.lock().insert(path.to_string(), (hash.to_string(), packed.clone()));
+                let packed =
+                    tokio::task::spawn_blocking(move || pack(&make())).await.map_err(ApiError::internal)?.map_err(ApiError::internal)?;
+                let mut kept = self.kept.lock();
+                // Versions that are served no more would stay for ever.
+                if kept.len() >= KEPT {
+                    kept.clear();
+                }
+                kept.insert(path.to_string(), (hash.to_string(), packed.clone()));
+                drop(kept);
                 packed
             }
         };
@@ -138,7 +149,8 @@ fn unpack(packed: &[u8]) -> std::io::Result<Bytes> {
 /// Documents are JSON; the protobuf form that some clients would rather have is not made.
 fn accept(headers: &HeaderMap) -> Result<(), ApiError> {
     let json = |name: &str| {
-        matches!(name, "application/json" | "application/*" | "*/*") || (name.starts_with("application/com.github.proto-openapi") && name.ends_with("+json"))
+        matches!(name, "application/json" | "application/*" | "*/*")
+            || (name.starts_with("application/com.github.proto-openapi") && name.ends_with("+json"))
     };
     if negotiate::accepted(headers).iter().any(|media| json(&media.name)) {
         return Ok(());

@@ -168,7 +168,12 @@ impl Of<'_> {
             }
         }
         if has("create") {
-            out.push(Operation { query: WRITE, body: definition(), codes: &[200, 201, 202], ..on(self.collection(false), "post", "create", "post") });
+            out.push(Operation {
+                query: WRITE,
+                body: definition(),
+                codes: &[200, 201, 202],
+                ..on(self.collection(false), "post", "create", "post")
+            });
         }
         if has("deletecollection") {
             let delete = on(self.collection(false), "delete", "delete", "deletecollection");
@@ -181,7 +186,12 @@ impl Of<'_> {
             out.push(Operation { query: WRITE, body: definition(), codes: &[200, 201], ..on(self.item(), "put", "replace", "put") });
         }
         if has("patch") {
-            out.push(Operation { query: PATCH, body: Some(format!("{META}.Patch")), codes: &[200, 201], ..on(self.item(), "patch", "patch", "patch") });
+            out.push(Operation {
+                query: PATCH,
+                body: Some(format!("{META}.Patch")),
+                codes: &[200, 201],
+                ..on(self.item(), "patch", "patch", "patch")
+            });
         }
         if has("delete") {
             let delete = on(self.item(), "delete", "delete", "delete");
@@ -201,7 +211,12 @@ impl Of<'_> {
             let with = |o: Operation| Operation { gvk: gvk.clone(), answer: definition.clone(), ..o };
             out.push(with(on("get", "read", "get")));
             out.push(Operation { query: WRITE, body: definition.clone(), codes: &[200, 201], ..with(on("put", "replace", "put")) });
-            out.push(Operation { query: PATCH, body: Some(format!("{META}.Patch")), codes: &[200, 201], ..with(on("patch", "patch", "patch")) });
+            out.push(Operation {
+                query: PATCH,
+                body: Some(format!("{META}.Patch")),
+                codes: &[200, 201],
+                ..with(on("patch", "patch", "patch"))
+            });
         };
         let owned = |(g, v, k): (&str, &str, &str)| (g.to_string(), v.to_string(), k.to_string());
         match subresource {

@@ -7,8 +7,12 @@ use meta::GroupVersion;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-const PATCHES: [&str; 4] =
-    ["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+const PATCHES: [&str; 4] = [
+    "application/apply-patch+yaml",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+];
 
 pub fn document(kinds: &[Arc<dyn Kind>], version: &GroupVersion) -> Value {
     let mut schemas = definitions::all(kinds);

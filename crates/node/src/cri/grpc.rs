@@ -54,7 +54,9 @@ impl From<Status> for RuntimeError {
             // containerd answers "not found" of its own stores as Unknown in some calls.
             Code::Unknown if message.ends_with(": not found") => Self::NotFound(message),
             // A connection lost in the middle of a call.
-            Code::Unknown if message.contains("transport error") || message.contains("h2 protocol error") => Self::Unavailable(cause(&status)),
+            Code::Unknown if message.contains("transport error") || message.contains("h2 protocol error") => {
+                Self::Unavailable(cause(&status))
+            }
             _ => Self::Failed(message),
         }
     }

@@ -8,8 +8,8 @@ pub use grpc::Grpc;
 pub use k8s_cri::v1 as api;
 
 use api::{
-    AuthConfig, Container, ContainerConfig, ContainerStats, ContainerStatus, ExecSyncResponse, FilesystemUsage, Image, LinuxContainerResources,
-    PodSandbox, PodSandboxConfig, PodSandboxStats, PodSandboxStatus, StatusResponse, VersionResponse,
+    AuthConfig, Container, ContainerConfig, ContainerStats, ContainerStatus, ExecSyncResponse, FilesystemUsage, Image,
+    LinuxContainerResources, PodSandbox, PodSandboxConfig, PodSandboxStats, PodSandboxStatus, StatusResponse, VersionResponse,
 };
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -54,7 +54,9 @@ pub enum RuntimeEvent {
     Up,
     Down(String),
     /// The main process of a container or a sandbox has ended, or something else happened to it.
-    Changed { id: String },
+    Changed {
+        id: String,
+    },
 }
 
 #[async_trait]

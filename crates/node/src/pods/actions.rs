@@ -73,7 +73,9 @@ impl Worker {
             let ran = tokio::time::timeout(limit, hooks::run(&*self.core.runtime, id, &ip, container, hook, limit)).await;
             match ran {
                 Ok(Ok(())) => {}
-                Ok(Err(why)) => self.core.container_event(pod, name, EventType::Warning, "FailedPreStopHook", format!("PreStopHook failed: {why}")),
+                Ok(Err(why)) => {
+                    self.core.container_event(pod, name, EventType::Warning, "FailedPreStopHook", format!("PreStopHook failed: {why}"))
+                }
                 Err(_) => {
                     let why = format!("PreStopHook did not complete in {grace} seconds");
                     self.core.container_event(pod, name, EventType::Warning, "FailedPreStopHook", why);
@@ -135,9 +137,8 @@ impl Worker {
                 let mut state = self.state.lock();
                 state.mounts = Some(mounts.clone());
                 state.failures = 0;
-                // Tokens are to be renewed some day.
-                drop(state);
-                self.refresh();
+                // Tokens are to be renewed some day; the first round finds out when.
+                state.refresh_at = Some(tokio::time::Instant::now() + Duration::from_secs(60));
                 Some(mounts)
             }
             Err(VolumeError::Waiting(why)) => {
@@ -187,7 +188,9 @@ impl Worker {
         }
         cgroups::prepare(config, &pod);
         let made = match self.handler(&pod).await {
-            Ok(handler) => self.core.runtime.run_sandbox(sandbox::config(&pod, config, attempt), &handler).await.map_err(|e| (e.to_string(), e)),
+            Ok(handler) => {
+                self.core.runtime.run_sandbox(sandbox::config(&pod, config, attempt), &handler).await.map_err(|e| (e.to_string(), e))
+            }
             Err(why) => Err((why.clone(), RuntimeError::Failed(why))),
         };
         let id = match made {
@@ -293,16 +296,15 @@ impl Worker {
         };
         core.index.lock().insert(id.clone(), self.uid.clone());
         tell(EventType::Normal, "Created", "Container created".into());
-        if let Some(after) = start.after {
-            self.state.lock().backoff.next(name, after, Timestamp::now());
-        }
         let started = core.runtime.start_container(&id).await;
         let seen = observe::container_of(&*core.runtime, &core.config, &id, &sandbox.id).await;
         {
             let mut state = self.state.lock();
             state.blocked.remove(name);
             let before: Vec<String> = state.observed.containers.iter().filter(|c| c.name == name).map(|c| c.id.clone()).collect();
-            before.iter().for_each(|id| drop(state.to_restart.remove(id)));
+            for id in &before {
+                state.to_restart.remove(id);
+            }
         }
         match started {
             Ok(()) => tell(EventType::Normal, "Started", "Container started".into()),
@@ -311,6 +313,7 @@ impl Worker {
                 if let Ok(Some(seen)) = seen {
                     self.put(seen);
                 }
+                self.count(start);
                 return Err(blocked("RunContainerError", error.to_string(), 0));
             }
         }
@@ -323,6 +326,13 @@ impl Worker {
             }
         };
         logs::link(&core.config, &self.namespace, &self.name, name, &id, Path::new(&seen.log_path));
+        let hooked = container.lifecycle.as_ref().is_some_and(|l| l.post_start.is_some());
+        if !hooked && seen.state == Run::Running {
+            // Before the run is told of, so that a pod without probes is ready with the same report.
+            self.tend(&seen);
+        }
+        self.put(seen.clone());
+        self.count(start);
         self.after_start(&pod, &container, seen, cancel).await;
         self.collect(name).await;
         Ok(())
@@ -332,14 +342,19 @@ impl Worker {
     async fn after_start(self: &Arc<Self>, pod: &Pod, container: &Container, seen: Seen, cancel: &CancellationToken) {
         let hook = container.lifecycle.as_ref().and_then(|l| l.post_start.as_ref()).filter(|_| seen.state == Run::Running);
         if let Some(hook) = hook {
-            self.put(seen.clone());
             let ip = self.pod_ip(pod);
             let ran = tokio::select! {
                 ran = hooks::run(&*self.core.runtime, &seen.id, &ip, container, hook, Duration::ZERO) => ran,
                 () = cancel.cancelled() => return,
             };
             if let Err(why) = ran {
-                self.core.container_event(pod, &container.name, EventType::Warning, "FailedPostStartHook", format!("PostStartHook failed: {why}"));
+                self.core.container_event(
+                    pod,
+                    &container.name,
+                    EventType::Warning,
+                    "FailedPostStartHook",
+                    format!("PostStartHook failed: {why}"),
+                );
                 let grace = pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds).unwrap_or(30);
                 // A failure is seen as a container that still runs, and repaired by the next plan.
                 let _ = self.kill(pod, &seen.id, &container.name, grace, "FailedPostStartHook").await;
@@ -349,8 +364,14 @@ impl Worker {
         if seen.state == Run::Running {
             self.tend(&seen);
         }
-        if hook.is_none() {
-            self.put(seen);
+        self.changed();
+    }
+
+    /// The next start waits longer. Counted once the new run is known: before, the last one would seem to
+    /// wait already.
+    fn count(&self, start: &Start) {
+        if let Some(after) = start.after {
+            self.state.lock().backoff.next(&start.name, after, Timestamp::now());
         }
     }
 

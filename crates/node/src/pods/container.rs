@@ -113,8 +113,9 @@ fn volume_mounts(making: &Making<'_>) -> Result<Vec<Mount>, String> {
             None => mounted.path.clone(),
             Some(sub) => {
                 let pod_dir = making.config.pod_dir(&making.pod.uid().unwrap_or_default());
-                subpath::bind(&pod_dir, &wanted.name, &mounted.path, &making.container.name, index, &sub)
-                    .map_err(|e| format!("failed to prepare subPath for volumeMount {:?} of container {:?}: {e}", wanted.name, making.container.name))?
+                subpath::bind(&pod_dir, &wanted.name, &mounted.path, &making.container.name, index, &sub).map_err(|e| {
+                    format!("failed to prepare subPath for volumeMount {:?} of container {:?}: {e}", wanted.name, making.container.name)
+                })?
             }
         };
         // As with Docker, a host path that is not there becomes a folder.
@@ -148,7 +149,11 @@ fn sub_path(making: &Making<'_>, wanted: &VolumeMount) -> Result<Option<String>,
         value
     });
     if missing.borrow().is_some() {
-        return Err(format!("failed to expand subPath expression for volume mount {:?}: missing value for {:?}", wanted.name, missing.borrow()));
+        return Err(format!(
+            "failed to expand subPath expression for volume mount {:?}: missing value for {:?}",
+            wanted.name,
+            missing.borrow()
+        ));
     }
     if expanded.starts_with('/') || expanded.split('/').any(|part| part == "..") {
         return Err(format!("subPath {expanded:?} must be a relative path within the volume"));

@@ -32,7 +32,13 @@ impl Environment {
 }
 
 /// The error is what a CreateContainerConfigError says.
-pub async fn environment(pod: &Pod, container: &Container, facts: &Facts, objects: &Objects, services: &Informer<Service>) -> Result<Environment, String> {
+pub async fn environment(
+    pod: &Pod,
+    container: &Container,
+    facts: &Facts,
+    objects: &Objects,
+    services: &Informer<Service>,
+) -> Result<Environment, String> {
     let namespace = pod.namespace().unwrap_or_default();
     let mut env = Environment::default();
     let of_services = service_variables(pod, &namespace, services);
@@ -50,7 +56,9 @@ pub async fn environment(pod: &Pod, container: &Container, facts: &Facts, object
         if let Some(secret) = &source.secret_ref {
             let object = objects.secret(&namespace, &secret.name).await.map_err(|e| e.to_string())?;
             match object {
-                Some(object) => found.extend(object.data.unwrap_or_default().into_iter().map(|(k, v)| (k, String::from_utf8_lossy(&v.0).into_owned()))),
+                Some(object) => {
+                    found.extend(object.data.unwrap_or_default().into_iter().map(|(k, v)| (k, String::from_utf8_lossy(&v.0).into_owned())))
+                }
                 None if secret.optional == Some(true) => {}
                 None => return Err(format!("secret \"{}\" not found", secret.name)),
             }

@@ -8,7 +8,14 @@ use std::time::Duration;
 /// As long as an HTTP hook may take by itself.
 const HTTP: Duration = Duration::from_secs(30);
 
-pub async fn run(runtime: &dyn Runtime, id: &str, pod_ip: &str, container: &Container, hook: &LifecycleHandler, limit: Duration) -> Result<(), String> {
+pub async fn run(
+    runtime: &dyn Runtime,
+    id: &str,
+    pod_ip: &str,
+    container: &Container,
+    hook: &LifecycleHandler,
+    limit: Duration,
+) -> Result<(), String> {
     if let Some(exec) = &hook.exec {
         let command = exec.command.clone().unwrap_or_default();
         let told = command.join(" ");

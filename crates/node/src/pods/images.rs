@@ -29,7 +29,14 @@ impl Images {
         Self { runtime, backoff: Mutex::default(), pulls: Semaphore::new(PULLS) }
     }
 
-    pub async fn ensure(&self, container: &Container, keyring: &Keyring, sandbox: PodSandboxConfig, pod_uid: &str, tell: Tell<'_>) -> Result<Image, Blocked> {
+    pub async fn ensure(
+        &self,
+        container: &Container,
+        keyring: &Keyring,
+        sandbox: PodSandboxConfig,
+        pod_uid: &str,
+        tell: Tell<'_>,
+    ) -> Result<Image, Blocked> {
         let name = container.image.as_deref().unwrap_or_default();
         let reference = match with_tag(name) {
             Ok(reference) => reference,
@@ -49,10 +56,15 @@ impl Images {
                 return Err(blocked("ImageInspectError", message, 5));
             }
         };
-        let policy = container.image_pull_policy.as_deref().unwrap_or(if reference.ends_with(":latest") { "Always" } else { "IfNotPresent" });
+        let policy =
+            container.image_pull_policy.as_deref().unwrap_or(if reference.ends_with(":latest") { "Always" } else { "IfNotPresent" });
         match (policy, present) {
             ("IfNotPresent" | "Never", Some(image)) => {
-                tell(EventType::Normal, "Pulled", format!("Container image {name:?} already present on machine and can be accessed by the pod"));
+                tell(
+                    EventType::Normal,
+                    "Pulled",
+                    format!("Container image {name:?} already present on machine and can be accessed by the pod"),
+                );
                 return Ok(image);
             }
             ("Never", None) => {
@@ -65,7 +77,15 @@ impl Images {
         self.pull(name, &reference, keyring, sandbox, pod_uid, tell).await
     }
 
-    async fn pull(&self, name: &str, reference: &str, keyring: &Keyring, sandbox: PodSandboxConfig, pod_uid: &str, tell: Tell<'_>) -> Result<Image, Blocked> {
+    async fn pull(
+        &self,
+        name: &str,
+        reference: &str,
+        keyring: &Keyring,
+        sandbox: PodSandboxConfig,
+        pod_uid: &str,
+        tell: Tell<'_>,
+    ) -> Result<Image, Blocked> {
         let key = format!("{pod_uid}_{reference}");
         let now = Timestamp::now();
         if let Some((until, message)) = self.waiting(&key, name, now) {
@@ -150,9 +170,15 @@ fn with_tag(name: &str) -> Result<String, &'static str> {
     while let Some(part) = parts.next() {
         let host = first && parts.peek().is_some() && (part.contains(['.', ':', '[']) || part == "localhost");
         first = false;
-        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b) || (host && (b.is_ascii_uppercase() || b":[]".contains(&b)));
+        let fits = |b: u8| {
+            b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b) || (host && (b.is_ascii_uppercase() || b":[]".contains(&b)))
+        };
         if part.is_empty() || !part.bytes().all(fits) {
-            return Err(if path.chars().any(|c| c.is_ascii_uppercase()) { "invalid reference format: repository name must be lowercase" } else { FORM });
+            return Err(if path.chars().any(|c| c.is_ascii_uppercase()) {
+                "invalid reference format: repository name must be lowercase"
+            } else {
+                FORM
+            });
         }
         if !host && (part.starts_with(['.', '_', '-']) || part.ends_with(['.', '_', '-'])) {
             return Err(FORM);

@@ -91,7 +91,9 @@ mod tests {
     fn old_logs_are_compressed_and_the_oldest_removed() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("0.log");
-        for name in ["0.log", "0.log.20260101-000001", "0.log.20260101-000002", "0.log.20260101-000003.gz", "0.log.20260101-000004", "1.log"] {
+        for name in
+            ["0.log", "0.log.20260101-000001", "0.log.20260101-000002", "0.log.20260101-000003.gz", "0.log.20260101-000004", "1.log"]
+        {
             fs::write(dir.path().join(name), name).unwrap();
         }
         tidy(&log, 4).unwrap();

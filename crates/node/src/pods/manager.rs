@@ -4,6 +4,7 @@ use super::core::Core;
 use super::lookup::{ContainerRef, Pods};
 use super::worker::Worker;
 use super::{logs, orphans};
+use crate::cri::api::ContainerState;
 use crate::cri::{Result, RuntimeEvent, labels};
 use client::{Change, Informer};
 use futures::StreamExt;
@@ -17,6 +18,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
+/// In rounds of housekeeping: how often it is checked that no event was missed.
+const CHECKED: u64 = 6;
 
 /// Whether the runtime answers; `Err` says why not.
 pub type RuntimeState = std::result::Result<(), String>;
@@ -56,6 +59,7 @@ impl Manager {
         let synced = pods.synced();
         tokio::pin!(synced);
         let mut complete = false;
+        let mut ticks = 0u64;
         let mut tick = tokio::time::interval(HOUSEKEEPING);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -71,7 +75,7 @@ impl Manager {
                     }
                     RuntimeEvent::Down(why) => {
                         tracing::warn!(why, "the container runtime is down");
-                        self.runtime.send_replace(Err(why));
+                        drop(self.runtime.send_replace(Err(why)));
                     }
                     RuntimeEvent::Changed { id } => {
                         let uid = self.core.index.lock().get(&id).cloned();
@@ -94,6 +98,10 @@ impl Manager {
                     self.remove_orphans(inventory.as_ref());
                 }
                 _ = tick.tick() => {
+                    ticks += 1;
+                    if ticks % CHECKED == 0 {
+                        tokio::spawn(self.clone().check());
+                    }
                     tokio::spawn(self.clone().rotate_logs());
                 }
                 () = stop.cancelled() => return,
@@ -131,7 +139,7 @@ impl Manager {
     /// Learns what the runtime holds. `None` if it is gone again already.
     async fn up(&self) -> Option<HashSet<String>> {
         let known = self.inventory().await.inspect_err(|error| tracing::debug!(%error, "the runtime does not tell what it has")).ok();
-        self.runtime.send_replace(Ok(()));
+        drop(self.runtime.send_replace(Ok(())));
         known
     }
 
@@ -162,6 +170,18 @@ impl Manager {
         let workers = self.workers.lock();
         for uid in uids.into_iter().filter(|uid| !workers.contains_key(uid)) {
             tokio::spawn(orphans::remove(self.core.clone(), uid));
+        }
+    }
+
+    /// Finds containers that have ended without anybody having been told.
+    async fn check(self: Arc<Self>) {
+        let Ok(containers) = self.core.runtime.list_containers(None).await else { return };
+        for container in containers.iter().filter(|c| c.state() != ContainerState::ContainerRunning) {
+            let uid = container.labels.get(labels::POD_UID).map(String::as_str).unwrap_or_default();
+            let worker = self.workers.lock().get(uid).cloned();
+            if let Some(worker) = worker.filter(|w| w.runs(&container.id)) {
+                worker.look(&container.id);
+            }
         }
     }
 

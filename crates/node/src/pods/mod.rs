@@ -27,6 +27,6 @@ pub mod state;
 mod status;
 mod worker;
 
-pub use lookup::{ContainerRef, Pods};
 pub(crate) use self::core::core;
+pub use lookup::{ContainerRef, Pods};
 pub use manager::{Manager, RuntimeState};

@@ -127,7 +127,8 @@ fn new_sandbox(view: &View<'_>, spec: &PodSpec, plan: &mut Plan) {
     let any_begun = !view.observed.containers.is_empty();
     let failed_init = spec::inits(spec).iter().any(|c| {
         let seen = view.observed.latest(&c.name);
-        spec::role_of_init(c) == Role::Init && seen.is_some_and(|s| s.state == Run::Exited && s.exit_code != 0 && !again(view, spec, c, Role::Init, s))
+        spec::role_of_init(c) == Role::Init
+            && seen.is_some_and(|s| s.state == Run::Exited && s.exit_code != 0 && !again(view, spec, c, Role::Init, s))
     });
     let wanted = spec.containers.iter().any(|c| match view.observed.latest(&c.name) {
         None => true,

@@ -3,8 +3,8 @@
 use super::spec::Role;
 use crate::cri::api::security_profile::ProfileType;
 use crate::cri::api::{
-    Capability, Image, Int64Value, LinuxContainerSecurityContext, LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption, SecurityProfile,
-    SupplementalGroupsPolicy,
+    Capability, Image, Int64Value, LinuxContainerSecurityContext, LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption,
+    SecurityProfile, SupplementalGroupsPolicy,
 };
 use k8s_openapi::api::core::v1::{AppArmorProfile, Container, Pod, PodSecurityContext, SeccompProfile, SecurityContext};
 

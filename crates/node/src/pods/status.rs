@@ -8,8 +8,8 @@ use super::state::{Observed, Run, Seen, seconds};
 use crate::probes::Health;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP, Pod, PodCondition,
-    PodIP, PodSpec, PodStatus, VolumeMountStatus,
+    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP, Pod,
+    PodCondition, PodIP, PodSpec, PodStatus, VolumeMountStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::{BTreeMap, HashMap};
@@ -37,7 +37,8 @@ pub fn status(known: &Known<'_>) -> PodStatus {
     let Some(spec) = &known.pod.spec else { return PodStatus::default() };
     let told = known.pod.status.clone().unwrap_or_default();
     let has_inits = !spec::inits(spec).is_empty();
-    let inits: Vec<ContainerStatus> = spec::inits(spec).iter().map(|c| container(known, c, spec::role_of_init(c), has_inits, &told)).collect();
+    let inits: Vec<ContainerStatus> =
+        spec::inits(spec).iter().map(|c| container(known, c, spec::role_of_init(c), has_inits, &told)).collect();
     let initialized = inits_done(spec, &inits);
     let mut mains: Vec<ContainerStatus> =
         spec.containers.iter().map(|c| container(known, c, Role::Main, has_inits && !initialized, &told)).collect();
@@ -102,11 +103,16 @@ fn container(known: &Known<'_>, container: &Container, role: Role, initializing:
     status.image = if seen.image.is_empty() { status.image } else { seen.image.clone() };
     status.image_id = seen.image_ref.clone();
     status.container_id = Some(id.clone());
-    let before = runs.find(|s| s.state == Run::Exited).map(|s| ContainerState { terminated: Some(terminated(known, s)), ..Default::default() });
+    let before =
+        runs.find(|s| s.state == Run::Exited).map(|s| ContainerState { terminated: Some(terminated(known, s)), ..Default::default() });
     // What was told of the run before stays true though its traces have been removed.
     let before = before.or_else(|| {
         let previous = previous?;
-        if previous.container_id.as_deref() == Some(&id) { previous.last_state.clone() } else { previous.state.clone().filter(|s| s.terminated.is_some()) }
+        if previous.container_id.as_deref() == Some(&id) {
+            previous.last_state.clone()
+        } else {
+            previous.state.clone().filter(|s| s.terminated.is_some())
+        }
     });
     status.last_state = before.filter(|s| s.terminated.is_some());
     match seen.state {
@@ -155,7 +161,10 @@ fn unseen(known: &Known<'_>, mut status: ContainerStatus, previous: Option<&Cont
     if known.ended || known.finished {
         // Whatever it was, it is no more; what was told of its end stands.
         if let Some(previous) = previous.filter(|p| p.state.as_ref().is_some_and(|s| s.terminated.is_some())) {
-            return ContainerStatus { ready: previous.ready && previous.state.as_ref().is_some_and(|s| s.running.is_none()), ..previous.clone() };
+            return ContainerStatus {
+                ready: previous.ready && previous.state.as_ref().is_some_and(|s| s.running.is_none()),
+                ..previous.clone()
+            };
         }
         if let Some(previous) = previous.filter(|p| p.container_id.is_some()) {
             let lost = ContainerStateTerminated {
@@ -245,6 +254,10 @@ fn unready_inits<'a>(spec: &PodSpec, inits: &'a [ContainerStatus]) -> Vec<&'a st
 
 fn phase(known: &Known<'_>, spec: &PodSpec, inits: &[ContainerStatus], mains: &[ContainerStatus], initialized: bool) -> &'static str {
     let never = spec.restart_policy.as_deref() == Some("Never");
+    // A pod is over only when nothing of it runs, sidecars included.
+    if known.finished && !known.ended && known.observed.running().next().is_some() {
+        return if mains.iter().any(|s| running(s) || exit_code(s).is_some()) { "Running" } else { "Pending" };
+    }
     if known.cause.is_some() && (known.ended || known.finished) {
         return "Failed";
     }
@@ -252,9 +265,6 @@ fn phase(known: &Known<'_>, spec: &PodSpec, inits: &[ContainerStatus], mains: &[
     let succeeded = mains.iter().filter(|s| exit_code(s) == Some(0)).count();
     let alive = mains.iter().filter(|s| running(s)).count();
     if known.ended || known.finished {
-        if known.finished && !known.ended && alive > 0 {
-            return "Running";
-        }
         return if succeeded == mains.len() { "Succeeded" } else { "Failed" };
     }
     let failed_init = spec::inits(spec).iter().zip(inits).any(|(c, s)| {
@@ -268,7 +278,7 @@ fn phase(known: &Known<'_>, spec: &PodSpec, inits: &[ContainerStatus], mains: &[
         return "Pending";
     }
     let waiting = mains.len() - alive - stopped;
-    if waiting > 0 && !(alive > 0 && spec.containers.len() > 1 && mains.iter().all(|s| running(s) || s.restart_count > 0)) {
+    if waiting > 0 {
         return "Pending";
     }
     if alive > 0 {
@@ -387,7 +397,8 @@ pub fn patch(pod: &Pod, new: &PodStatus) -> Option<serde_json::Value> {
         match key.as_str() {
             "conditions" => {
                 let before = before.and_then(Value::as_array).cloned().unwrap_or_default();
-                let changed: Vec<Value> = value.as_array().into_iter().flatten().filter(|c| !before.contains(c)).map(|c| whole_condition(c, &before)).collect();
+                let changed: Vec<Value> =
+                    value.as_array().into_iter().flatten().filter(|c| !before.contains(c)).map(|c| whole_condition(c, &before)).collect();
                 if !changed.is_empty() {
                     changes.insert(key.clone(), Value::Array(changed));
                 }

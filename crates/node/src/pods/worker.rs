@@ -66,7 +66,7 @@ pub struct State {
     pub mounts: Option<Arc<Mounts>>,
     pub ips: Vec<String>,
     refresh: bool,
-    refresh_at: Option<Instant>,
+    pub refresh_at: Option<Instant>,
     /// Nothing is to run any more.
     finished: bool,
     /// Nothing does, and what was mounted is gone.
@@ -161,7 +161,8 @@ impl Worker {
             state.end_within(grace);
         }
         drop(state);
-        self.wake();
+        // Also what others say in its status counts, as readiness gates do.
+        self.changed();
     }
 
     /// The object is gone from the API.
@@ -218,6 +219,10 @@ impl Worker {
     /// The running containers, with their log files.
     pub fn logs(&self) -> Vec<(String, PathBuf)> {
         self.state.lock().observed.running().map(|c| (c.id.clone(), PathBuf::from(&c.log_path))).collect()
+    }
+
+    pub fn runs(&self, id: &str) -> bool {
+        self.state.lock().observed.running().any(|c| c.id == id)
     }
 
     /// Ids of the images that containers of the pod were made of.
@@ -327,7 +332,7 @@ impl Worker {
             }
         }
         reporter.abort();
-        for r in running {
+        if let Some(r) = running {
             r.task.abort();
         }
         for (_, probe) in self.state.lock().probes.drain() {
@@ -361,7 +366,9 @@ impl Worker {
         let due: Vec<(String, u32)> = {
             let mut state = self.state.lock();
             let due: Vec<_> = state.looks.iter().filter(|(_, (at, _))| *at <= now).map(|(id, (_, n))| (id.clone(), *n)).collect();
-            due.iter().for_each(|(id, _)| drop(state.looks.remove(id)));
+            for (id, _) in &due {
+                state.looks.remove(id);
+            }
             due
         };
         for (id, count) in due {
@@ -393,6 +400,13 @@ impl Worker {
         }
         state.observed = observed;
         let running: Vec<Seen> = state.observed.running().cloned().collect();
+        state.probes.retain(|id, task| {
+            let runs = running.iter().any(|s| s.id == *id);
+            if !runs {
+                task.abort();
+            }
+            runs
+        });
         drop(state);
         for seen in running {
             self.tend(&seen);
@@ -421,7 +435,8 @@ impl Worker {
             };
         }
         let known = self.state.lock().observed.containers.iter().find(|c| c.id == id).cloned();
-        let Some(known) = known else { return true };
+        // Ours, but not known yet: it ended while it was being started.
+        let Some(known) = known else { return false };
         match observe::container_of(&*self.core.runtime, &self.core.config, id, &known.sandbox).await {
             Ok(Some(seen)) => {
                 let ended = seen.state != Run::Running && seen.state != Run::Created;
@@ -482,7 +497,8 @@ impl Worker {
                 (false, false) => Decision::Rest(None),
             };
         }
-        let deadline = state.pod.spec.as_ref().and_then(|s| s.active_deadline_seconds).map(|s| state.start_time + SignedDuration::from_secs(s));
+        let deadline =
+            state.pod.spec.as_ref().and_then(|s| s.active_deadline_seconds).map(|s| state.start_time + SignedDuration::from_secs(s));
         if !deleting && !state.finished && deadline.is_some_and(|at| at <= now) {
             let message = "Pod was active on the node longer than the specified deadline".to_string();
             self.core.event(&state.pod, EventType::Normal, "DeadlineExceeded", message.clone());
@@ -582,7 +598,9 @@ impl Worker {
             let state = self.state.lock();
             let told = state.pod.status.as_ref();
             let terminal = told.and_then(|s| s.phase.as_deref()).is_some_and(|p| p == "Succeeded" || p == "Failed");
-            let all_ended = told.and_then(|s| s.container_statuses.as_ref()).is_some_and(|l| l.iter().all(|c| c.state.as_ref().is_some_and(|s| s.terminated.is_some())));
+            let all_ended = told
+                .and_then(|s| s.container_statuses.as_ref())
+                .is_some_and(|l| l.iter().all(|c| c.state.as_ref().is_some_and(|s| s.terminated.is_some())));
             if state.gone || (state.relist && state.changes == 0) || (terminal && all_ended) {
                 return true;
             }

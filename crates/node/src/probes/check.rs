@@ -66,7 +66,9 @@ impl Probing {
             Err(RuntimeError::Timeout(_)) => Outcome::Failure(format!("command timed out: {told:?} timed out after {}s", limit.as_secs())),
             // The container has ended, or the runtime has: neither is the container's answer.
             Err(error @ (RuntimeError::Unavailable(_) | RuntimeError::NotFound(_))) => Outcome::Unknown(error.to_string()),
-            Err(RuntimeError::Failed(message)) if message.contains("not running") || message.contains("CONTAINER_EXITED") => Outcome::Unknown(message),
+            Err(RuntimeError::Failed(message)) if message.contains("not running") || message.contains("CONTAINER_EXITED") => {
+                Outcome::Unknown(message)
+            }
             Err(error) => Outcome::Failure(shortened(&error.to_string())),
         }
     }

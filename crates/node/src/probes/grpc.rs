@@ -20,7 +20,9 @@ struct HealthCheckResponse {
 const SERVING: i32 = 1;
 
 pub async fn check(address: &str, service: &str, limit: Duration) -> Outcome {
-    let timed_out = || Outcome::Failure(format!("timeout: failed to connect service {address:?} within {}s: context deadline exceeded", limit.as_secs()));
+    let timed_out = || {
+        Outcome::Failure(format!("timeout: failed to connect service {address:?} within {}s: context deadline exceeded", limit.as_secs()))
+    };
     tokio::time::timeout(limit, call(address, service)).await.unwrap_or_else(|_| timed_out())
 }
 
@@ -42,12 +44,14 @@ async fn call(address: &str, service: &str) -> Outcome {
     match client.unary(Request::new(HealthCheckRequest { service: service.to_string() }), path, codec).await {
         Ok(answer) if answer.get_ref().status == SERVING => Outcome::Success,
         Ok(answer) => {
-            let status = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"].get(usize::try_from(answer.get_ref().status).unwrap_or(0));
+            let status =
+                ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"].get(usize::try_from(answer.get_ref().status).unwrap_or(0));
             Outcome::Failure(format!("service unhealthy (responded with {:?})", status.unwrap_or(&"UNKNOWN")))
         }
-        Err(status) if status.code() == Code::Unimplemented => {
-            Outcome::Failure(format!("error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {}", status.message()))
-        }
+        Err(status) if status.code() == Code::Unimplemented => Outcome::Failure(format!(
+            "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {}",
+            status.message()
+        )),
         Err(status) => Outcome::Failure(format!("error: health rpc probe failed: {status}")),
     }
 }

@@ -47,7 +47,11 @@ pub fn all(config: &Config, ready: &Result<(), String>, before: &[NodeCondition]
         ),
         (
             "DiskPressure",
-            pressure(disk, ("KubeletHasDiskPressure", "kubelet has disk pressure"), ("KubeletHasNoDiskPressure", "kubelet has no disk pressure")),
+            pressure(
+                disk,
+                ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+                ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+            ),
         ),
         (
             "PIDPressure",

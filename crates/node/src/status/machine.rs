@@ -35,7 +35,10 @@ pub struct Disk {
 
 pub fn disk(path: &Path) -> Option<Disk> {
     let stat = nix::sys::statvfs::statvfs(path).ok()?;
-    Some(Disk { total: stat.blocks() as u64 * stat.fragment_size() as u64, available: stat.blocks_available() as u64 * stat.fragment_size() as u64 })
+    Some(Disk {
+        total: stat.blocks() as u64 * stat.fragment_size() as u64,
+        available: stat.blocks_available() as u64 * stat.fragment_size() as u64,
+    })
 }
 
 pub fn capacity(config: &Config) -> Amounts {

@@ -1,8 +1,8 @@
 //! Registers the node and keeps its status current: at once when the runtime comes or goes, every few
 //! minutes otherwise.
 
-use super::machine::{self, Amounts};
 use super::conditions;
+use super::machine::{self, Amounts};
 use crate::config::Config;
 use crate::cri::Runtime;
 use crate::pods::RuntimeState;
@@ -85,7 +85,10 @@ struct Told {
 impl Told {
     fn differs(&self, other: &Self) -> bool {
         let plain = |list: &[NodeCondition]| list.iter().map(|c| (c.status.clone(), c.message.clone())).collect::<Vec<_>>();
-        self.version != other.version || self.images != other.images || plain(&self.conditions) != plain(&other.conditions) || self.ready != other.ready
+        self.version != other.version
+            || self.images != other.images
+            || plain(&self.conditions) != plain(&other.conditions)
+            || self.ready != other.ready
     }
 }
 
@@ -133,7 +136,8 @@ impl Reporter {
         let config = &self.config;
         let labels = self.labels();
         if let Some(node) = nodes.get_opt(&config.node_name).await? {
-            let missing = labels.iter().any(|(k, v)| node.labels().get(k) != Some(v)) || config.annotations.iter().any(|(k, v)| node.annotations().get(k) != Some(v));
+            let missing = labels.iter().any(|(k, v)| node.labels().get(k) != Some(v))
+                || config.annotations.iter().any(|(k, v)| node.annotations().get(k) != Some(v));
             let no_range = node.spec.as_ref().and_then(|s| s.pod_cidr.as_ref()).is_none() && config.pod_cidr.is_some();
             if missing || no_range {
                 let mut patch = serde_json::json!({"metadata": {"labels": labels, "annotations": config.annotations}});

@@ -104,7 +104,11 @@ fn files(root: &Path, below: &Path, found: &mut BTreeSet<PathBuf>) -> io::Result
     for entry in fs::read_dir(root.join(below))? {
         let entry = entry?;
         let path = below.join(entry.file_name());
-        if entry.file_type()?.is_dir() { files(root, &path, found)? } else { drop(found.insert(path)) }
+        if entry.file_type()?.is_dir() {
+            files(root, &path, found)?;
+        } else {
+            found.insert(path);
+        }
     }
     Ok(())
 }

@@ -23,7 +23,11 @@ pub async fn write(volumes: &PodVolumes, pod: &Pod, volume: &Volume, facts: &Fac
     let group = ownership::fs_group(pod);
     let target = path.clone();
     let written = tokio::task::spawn_blocking(move || {
-        if in_memory { mounts::tmpfs(&target, "mode=0755")? } else { std::fs::create_dir_all(&target)? }
+        if in_memory {
+            mounts::tmpfs(&target, "mode=0755")?
+        } else {
+            std::fs::create_dir_all(&target)?
+        }
         atomic::write(&target, &payload, |fresh| group.map_or(Ok(()), |group| ownership::hand_over(fresh, group, true)))
     });
     match written.await {
@@ -119,7 +123,14 @@ fn bits(mode: Option<i32>) -> u32 {
     u32::try_from(mode.unwrap_or(MODE)).unwrap_or(0o644) & 0o777
 }
 
-fn select(payload: &mut Payload, noun: &str, data: &Data, items: Option<&[KeyToPath]>, mode: Option<i32>, optional: bool) -> Result<(), String> {
+fn select(
+    payload: &mut Payload,
+    noun: &str,
+    data: &Data,
+    items: Option<&[KeyToPath]>,
+    mode: Option<i32>,
+    optional: bool,
+) -> Result<(), String> {
     let Some(items) = items.filter(|i| !i.is_empty()) else {
         payload.extend(data.iter().map(|(k, v)| (k.clone(), File { data: v.clone(), mode: bits(mode), owner: None })));
         return Ok(());
@@ -137,7 +148,13 @@ fn select(payload: &mut Payload, noun: &str, data: &Data, items: Option<&[KeyToP
     Ok(())
 }
 
-fn downward(payload: &mut Payload, pod: &Pod, facts: &Facts, items: Option<&[DownwardAPIVolumeFile]>, mode: Option<i32>) -> Result<(), String> {
+fn downward(
+    payload: &mut Payload,
+    pod: &Pod,
+    facts: &Facts,
+    items: Option<&[DownwardAPIVolumeFile]>,
+    mode: Option<i32>,
+) -> Result<(), String> {
     for item in items.into_iter().flatten() {
         let value = if let Some(source) = &item.field_ref {
             fields::field(pod, facts, &source.field_path)

@@ -5,6 +5,7 @@
 //! that what knows the one knows the other, and `volume-subpaths/<volume>/<container>/<index>`.
 
 pub mod atomic;
+mod claims;
 mod content;
 mod empty_dir;
 mod host_path;
@@ -12,6 +13,8 @@ pub mod mounts;
 mod ownership;
 pub mod subpath;
 mod token;
+
+pub use claims::{BoundClaims, Driver};
 
 use crate::config::Config;
 use crate::fields::Facts;

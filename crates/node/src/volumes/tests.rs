@@ -48,10 +48,8 @@ fn a_sub_path_through_a_link_out_of_the_volume_is_refused() {
 #[test]
 fn host_path_types_are_checked_and_created() {
     let dir = tempfile::tempdir().unwrap();
-    let source = |name: &str, kind: &str| HostPathVolumeSource {
-        path: dir.path().join(name).display().to_string(),
-        type_: Some(kind.to_string()),
-    };
+    let source =
+        |name: &str, kind: &str| HostPathVolumeSource { path: dir.path().join(name).display().to_string(), type_: Some(kind.to_string()) };
     assert!(host_path::check(&source("d", "Directory")).unwrap_err().starts_with("hostPath type check failed:"));
     host_path::check(&source("d/e", "DirectoryOrCreate")).unwrap();
     host_path::check(&source("d", "Directory")).unwrap();

@@ -122,13 +122,15 @@ fn a_sidecar_is_waited_for_until_it_has_started_and_restarted_when_it_ends() {
     case.health.insert("s-0".into(), Health::default());
     assert!(case.plan().start.is_empty());
     assert_eq!(names(&Case::new(spec.clone()).with_sandbox().container("s", Run::Running, 0).plan()), ["i"]);
-    let ended = Case::new(spec).with_sandbox().container("s", Run::Exited, 0).container("i", Run::Exited, 0).container("a", Run::Running, 0);
+    let ended =
+        Case::new(spec).with_sandbox().container("s", Run::Exited, 0).container("i", Run::Exited, 0).container("a", Run::Running, 0);
     assert_eq!(names(&ended.plan()), ["s"]);
 }
 
 #[test]
 fn a_pod_whose_main_containers_succeeded_is_finished_though_a_sidecar_runs() {
-    let spec = json!({"restartPolicy": "OnFailure", "initContainers": [{"name": "s", "restartPolicy": "Always"}], "containers": [{"name": "a"}]});
+    let spec =
+        json!({"restartPolicy": "OnFailure", "initContainers": [{"name": "s", "restartPolicy": "Always"}], "containers": [{"name": "a"}]});
     let done = Case::new(spec.clone()).with_sandbox().container("s", Run::Running, 0).container("a", Run::Exited, 0);
     assert!(done.plan().finished);
     let failed = Case::new(spec).with_sandbox().container("s", Run::Running, 0).container("a", Run::Exited, 3).plan();
@@ -173,7 +175,8 @@ fn a_changed_image_replaces_the_container() {
 #[test]
 fn a_lost_sandbox_is_replaced_unless_the_pod_never_restarts() {
     let lost = |policy: &str| {
-        let mut case = Case::new(json!({"restartPolicy": policy, "containers": [{"name": "a"}]})).with_sandbox().container("a", Run::Exited, 137);
+        let mut case =
+            Case::new(json!({"restartPolicy": policy, "containers": [{"name": "a"}]})).with_sandbox().container("a", Run::Exited, 137);
         case.observed.sandboxes[0].ready = false;
         case.plan()
     };
@@ -213,7 +216,9 @@ fn sidecars_are_ended_last_and_in_reverse_order() {
     let next = |case: &Case| -> Vec<String> {
         next_to_kill(case.pod.spec.as_ref().unwrap(), &case.observed).iter().map(|s| s.name.clone()).collect()
     };
-    let all = |main| Case::new(spec.clone()).with_sandbox().container("s1", Run::Running, 0).container("s2", Run::Running, 0).container("a", main, 0);
+    let all = |main| {
+        Case::new(spec.clone()).with_sandbox().container("s1", Run::Running, 0).container("s2", Run::Running, 0).container("a", main, 0)
+    };
     assert_eq!(next(&all(Run::Running)), ["a"]);
     assert_eq!(next(&all(Run::Exited)), ["s2"]);
 }

@@ -1,0 +1,184 @@
+//! What a pod is where its manifest does not say (`SetDefaults_PodSpec` and its kin).
+
+use crate::rules::get;
+use meta::value;
+use serde_json::{Value, json};
+
+/// Some defaults are those of pods alone: a template keeps what was written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Pod,
+    Template,
+}
+
+pub fn default_spec(spec: &mut Value, place: Place) {
+    if !spec.is_object() {
+        return;
+    }
+    for name in ["containers", "initContainers", "ephemeralContainers"] {
+        for container in value::items_mut(spec, &[name]) {
+            default_container(container);
+        }
+    }
+    // Old and new name of the same field.
+    for (from, to) in [("serviceAccountName", "serviceAccount"), ("serviceAccount", "serviceAccountName")] {
+        let name = value::text(spec, &[from]).to_string();
+        if !name.is_empty() && value::text(spec, &[to]).is_empty() {
+            value::set(spec, &[to], name);
+        }
+    }
+    value::default(spec, &["restartPolicy"], "Always");
+    value::default(spec, &["terminationGracePeriodSeconds"], 30);
+    value::default(spec, &["dnsPolicy"], "ClusterFirst");
+    value::default(spec, &["schedulerName"], "default-scheduler");
+    value::default(spec, &["securityContext"], json!({}));
+    if place == Place::Pod {
+        value::default(spec, &["enableServiceLinks"], true);
+        for name in ["containers", "initContainers"] {
+            for container in value::items_mut(spec, &[name]) {
+                requests_from_limits(container);
+            }
+        }
+    }
+    if value::flag(spec, &["hostNetwork"]) {
+        for name in ["containers", "initContainers"] {
+            for container in value::items_mut(spec, &[name]) {
+                for port in value::items_mut(container, &["ports"]) {
+                    let number = get(port, "containerPort").clone();
+                    value::default(port, &["hostPort"], number);
+                }
+            }
+        }
+    }
+    for volume in value::items_mut(spec, &["volumes"]) {
+        default_volume(volume);
+    }
+    for constraint in value::items_mut(spec, &["topologySpreadConstraints"]) {
+        let _ = constraint;
+    }
+}
+
+/// What is limited and asks for nothing asks for its limit.
+fn requests_from_limits(container: &mut Value) {
+    let limits = value::at(container, &["resources", "limits"]).and_then(Value::as_object).cloned();
+    for (name, limit) in limits.into_iter().flatten() {
+        value::default(container, &["resources", "requests", &name], limit);
+    }
+}
+
+pub fn default_container(container: &mut Value) {
+    if !container.is_object() {
+        return;
+    }
+    let latest = match value::text(container, &["image"]).rsplit_once('/').map_or(value::text(container, &["image"]), |(_, name)| name) {
+        image if image.contains('@') => false,
+        image => image.split_once(':').is_none_or(|(_, tag)| tag == "latest"),
+    };
+    value::default(container, &["imagePullPolicy"], if latest { "Always" } else { "IfNotPresent" });
+    value::default(container, &["terminationMessagePath"], "/dev/termination-log");
+    value::default(container, &["terminationMessagePolicy"], "File");
+    value::default(container, &["resources"], json!({}));
+    for port in value::items_mut(container, &["ports"]) {
+        value::default(port, &["protocol"], "TCP");
+    }
+    for env in value::items_mut(container, &["env"]) {
+        if value::at(env, &["valueFrom", "fieldRef"]).is_some() {
+            value::default(env, &["valueFrom", "fieldRef", "apiVersion"], "v1");
+        }
+        if value::at(env, &["valueFrom", "resourceFieldRef"]).is_some() {
+            value::default(env, &["valueFrom", "resourceFieldRef", "divisor"], "0");
+        }
+    }
+    for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        if get(container, name).is_object() {
+            default_probe(&mut container[name]);
+        }
+    }
+    for hook in ["postStart", "preStop"] {
+        if let Some(http) = value::at_mut(container, &["lifecycle", hook, "httpGet"]) {
+            default_http(http);
+        }
+    }
+}
+
+fn default_http(http: &mut Value) {
+    value::default(http, &["path"], "/");
+    value::default(http, &["scheme"], "HTTP");
+}
+
+fn default_probe(probe: &mut Value) {
+    for (name, number) in [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)] {
+        value::default(probe, &[name], number);
+    }
+    if let Some(http) = probe.get_mut("httpGet") {
+        default_http(http);
+    }
+    if let Some(grpc) = probe.get_mut("grpc") {
+        value::default(grpc, &["service"], "");
+    }
+}
+
+fn default_volume(volume: &mut Value) {
+    // A volume of no kind is an empty directory.
+    if volume.as_object().is_some_and(|v| v.keys().all(|k| k == "name")) {
+        value::set(volume, &["emptyDir"], json!({}));
+    }
+    const MODE: i64 = 0o644;
+    for name in ["secret", "configMap", "downwardAPI", "projected"] {
+        if get(volume, name).is_object() {
+            value::default(volume, &[name, "defaultMode"], MODE);
+        }
+    }
+    if get(volume, "hostPath").is_object() {
+        value::default(volume, &["hostPath", "type"], "");
+    }
+    for item in value::items_mut(volume, &["downwardAPI", "items"]) {
+        default_item(item);
+    }
+    for source in value::items_mut(volume, &["projected", "sources"]) {
+        if get(source, "serviceAccountToken").is_object() {
+            value::default(source, &["serviceAccountToken", "expirationSeconds"], 3600);
+        }
+        for item in value::items_mut(source, &["downwardAPI", "items"]) {
+            default_item(item);
+        }
+    }
+    if get(volume, "iscsi").is_object() {
+        value::default(volume, &["iscsi", "iscsiInterface"], "default");
+    }
+    if let Some(spec) = value::at_mut(volume, &["ephemeral", "volumeClaimTemplate", "spec"]) {
+        value::default(spec, &["volumeMode"], "Filesystem");
+    }
+}
+
+fn default_item(item: &mut Value) {
+    if get(item, "fieldRef").is_object() {
+        value::default(item, &["fieldRef", "apiVersion"], "v1");
+    }
+    if get(item, "resourceFieldRef").is_object() {
+        value::default(item, &["resourceFieldRef", "divisor"], "0");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minimal_pod_gets_what_upstream_gives_it() {
+        let mut spec = json!({"containers": [{"name": "a", "image": "reg:5000/x", "ports": [{"containerPort": 80}],
+            "livenessProbe": {"httpGet": {"port": 80}}, "resources": {"limits": {"cpu": "1"}}}], "volumes": [{"name": "v"}]});
+        default_spec(&mut spec, Place::Pod);
+        let container = &spec["containers"][0];
+        assert_eq!(container["imagePullPolicy"], "Always");
+        assert_eq!(container["ports"][0]["protocol"], "TCP");
+        assert_eq!(container["livenessProbe"]["failureThreshold"], 3);
+        assert_eq!(container["livenessProbe"]["httpGet"], json!({"port": 80, "path": "/", "scheme": "HTTP"}));
+        assert_eq!(container["resources"]["requests"]["cpu"], "1");
+        assert_eq!(spec["volumes"][0]["emptyDir"], json!({}));
+        assert_eq!((&spec["restartPolicy"], &spec["dnsPolicy"]), (&json!("Always"), &json!("ClusterFirst")));
+        let again = spec.clone();
+        default_spec(&mut spec, Place::Pod);
+        assert_eq!(spec, again);
+    }
+}
