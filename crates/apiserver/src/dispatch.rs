@@ -27,7 +27,7 @@ pub async fn dispatch(context: &Context, query: &Query, request: Request<Body>) 
         if let Some(handler) = handlers.find_route(&attributes.path) {
             return handler.handle(context, request).await;
         }
-        return routes::built_in(context, query, &request).await;
+        return routes::built_in(context, query).await;
     };
     // `/namespaces/x` is in its own namespace, as authorization sees it.
     let in_namespace = !attributes.namespace.is_empty() && !is_namespaces(resource);

@@ -31,7 +31,8 @@ impl Handler for Evictions {
             return Err(ApiError::conflict(&pods, name, "Precondition failed: UID in precondition does not match UID in object meta"));
         }
         let query = crate::query::Query::of(&parts.uri);
-        let dry_run = query.all("dryRun").any(|d| d == "All") || value::items(&eviction, &["deleteOptions", "dryRun"]).iter().any(|d| d == "All");
+        let dry_run =
+            query.all("dryRun").any(|d| d == "All") || value::items(&eviction, &["deleteOptions", "dryRun"]).iter().any(|d| d == "All");
         let tree = pod.value();
         if !free(&tree) {
             budget(context, &tree, dry_run).await?;
@@ -53,7 +54,8 @@ fn ready(pod: &Value) -> bool {
 
 /// Nothing is disrupted by its going.
 fn free(pod: &Value) -> bool {
-    matches!(value::text(pod, &["status", "phase"]), "Succeeded" | "Failed" | "Pending") || value::at(pod, &["metadata", "deletionTimestamp"]).is_some()
+    matches!(value::text(pod, &["status", "phase"]), "Succeeded" | "Failed" | "Pending")
+        || value::at(pod, &["metadata", "deletionTimestamp"]).is_some()
 }
 
 async fn budget(context: &Context, pod: &Value, dry_run: bool) -> Result<(), ApiError> {
@@ -73,7 +75,8 @@ async fn budget(context: &Context, pod: &Value, dry_run: bool) -> Result<(), Api
         return Err(ApiError::internal("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."));
     };
     let name = value::text(one, &["metadata", "name"]).to_string();
-    let healthy = |b: &Value| (value::int(b, &["status", "currentHealthy"]).unwrap_or(0), value::int(b, &["status", "desiredHealthy"]).unwrap_or(0));
+    let healthy =
+        |b: &Value| (value::int(b, &["status", "currentHealthy"]).unwrap_or(0), value::int(b, &["status", "desiredHealthy"]).unwrap_or(0));
     if !ready(pod) {
         let (current, desired) = healthy(one);
         let always = value::text(one, &["spec", "unhealthyPodEvictionPolicy"]) == "AlwaysAllow";

@@ -4,20 +4,38 @@
 //! A request goes `chain` → `verbs` → `admission` → `registry` → `store`; what was written comes back
 //! through `watch_cache` to everyone who watches.
 
+pub mod admission;
+pub mod allocate;
 pub mod attributes;
 pub mod auth;
 pub mod authenticator;
 pub mod authorizer;
 pub mod body;
 pub mod catalog;
+mod chain;
 pub mod core;
 pub mod custom;
 pub mod discovery;
+mod dispatch;
+pub mod eviction;
 pub mod handlers;
+mod housekeeping;
+mod impersonate;
+mod internal;
+pub mod listener;
+mod metrics;
+mod negotiate;
 pub mod objects;
 pub mod openapi;
+mod query;
+mod registry;
+mod request;
+pub mod reviews;
+mod routes;
 pub mod server;
 pub mod user;
+mod verbs;
+mod watch_cache;
 
 pub use attributes::Attributes;
 pub use authenticator::{Authenticator, PeerCertificates};
@@ -27,5 +45,5 @@ pub use catalog::{Catalog, Resource};
 pub use core::Core;
 pub use handlers::{Context, Handler, Handlers, Route, Warnings};
 pub use objects::{Header, Object, ObjectChange, Objects};
-pub use server::{ApiServer, Config};
+pub use server::{ApiServer, Config, StartError};
 pub use user::User;

@@ -1,15 +1,21 @@
 //! The server as its users hold it.
 
+use crate::admission::{self, Admission};
+use crate::allocate::BadRange;
 use crate::authenticator::Authenticator;
 use crate::authorizer::Authorizer;
 use crate::body::{self, Body};
 use crate::catalog::Catalog;
 use crate::core::Core;
 use crate::handlers::Handlers;
+use crate::housekeeping;
+use crate::metrics::Metrics;
 use crate::objects::Objects;
+use crate::registry;
 use crate::user::User;
 use http::{Method, Request, Response};
 use meta::ApiError;
+use meta::error::{Cause, Details};
 use serde_json::Value;
 use std::convert::Infallible;
 use std::future::Future;
@@ -18,7 +24,8 @@ use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use store::Store;
+use std::time::Duration;
+use store::{Revision, Store};
 use tokio_util::sync::CancellationToken;
 
 pub struct Config {
@@ -38,6 +45,15 @@ pub struct Config {
     pub stop: CancellationToken,
 }
 
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Range(#[from] BadRange),
+    #[error("creating {what}: {source}")]
+    Bootstrap { what: String, source: ApiError },
+}
+
 #[derive(Clone)]
 pub struct ApiServer {
     pub(crate) inner: Arc<Inner>,
@@ -48,9 +64,49 @@ pub(crate) struct Inner {
     pub authenticator: Arc<dyn Authenticator>,
     pub authorizer: Arc<dyn Authorizer>,
     pub handlers: Handlers,
+    pub admission: Admission,
+    pub metrics: Metrics,
+    pub stop: CancellationToken,
 }
 
+/// How long a reader waits for the caches to come as far as it may expect.
+const FRESH: Duration = Duration::from_secs(3);
+
 impl ApiServer {
+    /// Makes what must be there before anybody asks, and begins to look after the store.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let admission = admission::standard(&config)?;
+        let inner = Inner {
+            core: config.core.clone(),
+            authenticator: config.authenticator.clone(),
+            authorizer: config.authorizer.clone(),
+            handlers: config.handlers.clone(),
+            admission,
+            metrics: Metrics::default(),
+            stop: config.stop.clone(),
+        };
+        let server = Self { inner: Arc::new(inner) };
+        housekeeping::bootstrap(&server, &config).await?;
+        housekeeping::start(&server);
+        Ok(server)
+    }
+
+    /// Waits until reads see `revision`, or whatever the store has now.
+    pub(crate) async fn settle(&self, revision: Option<Revision>) -> Result<(), ApiError> {
+        let wanted = match revision {
+            Some(revision) => revision,
+            None => self.inner.core.store.revision().await.map_err(registry::store_error)?,
+        };
+        if self.inner.core.feed.reached(wanted, FRESH).await {
+            return Ok(());
+        }
+        let current = self.inner.core.feed.revision();
+        let mut error = ApiError::timeout(format!("Too large resource version: {wanted}, current: {current}"));
+        let cause = Cause { reason: "ResourceVersionTooLarge".into(), message: "Too large resource version".into(), field: String::new() };
+        error.details = Some(Box::new(Details { causes: vec![cause], retry_after_seconds: 1, ..Details::default() }));
+        Err(error)
+    }
+
     pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
         crate::chain::run(self, request).await
     }

@@ -19,7 +19,10 @@ impl Plugin for Escalation {
     async fn validate(&self, request: &Request<'_>, object: &Value, old: Option<&Value>) -> Result<(), ApiError> {
         let gr = &request.resource.group_resource;
         let kind = gr.resource.as_str();
-        if gr.group != GROUP || !matches!(request.operation, Operation::Create | Operation::Update) || request.attributes.user.in_group("system:masters") {
+        if gr.group != GROUP
+            || !matches!(request.operation, Operation::Create | Operation::Update)
+            || request.attributes.user.in_group("system:masters")
+        {
             return Ok(());
         }
         let old = old.filter(|_| request.operation == Operation::Update);
@@ -30,7 +33,14 @@ impl Plugin for Escalation {
         }
         let namespace = request.attributes.namespace.as_str();
         let may = |verb: &str, resource: &str, name: &str| {
-            let asked = Attributes { verb: verb.into(), group: GROUP.into(), resource: resource.into(), name: name.into(), subresource: String::new(), ..request.attributes.clone() };
+            let asked = Attributes {
+                verb: verb.into(),
+                group: GROUP.into(),
+                resource: resource.into(),
+                name: name.into(),
+                subresource: String::new(),
+                ..request.attributes.clone()
+            };
             request.server.authorizer().authorize(&asked) == Decision::Allow
         };
         let rbac = Rbac::snapshot(&*request.server.objects());
@@ -41,7 +51,10 @@ impl Plugin for Escalation {
             // Aggregation takes in roles that are not known yet.
             let any = || vec!["*".to_string()];
             if object.get("aggregationRule").is_some_and(|a| !a.is_null()) {
-                vec![Rule { verbs: any(), groups: any(), resources: any(), ..Rule::default() }, Rule { verbs: any(), paths: any(), ..Rule::default() }]
+                vec![
+                    Rule { verbs: any(), groups: any(), resources: any(), ..Rule::default() },
+                    Rule { verbs: any(), paths: any(), ..Rule::default() },
+                ]
             } else {
                 Rule::all(object)
             }
@@ -60,7 +73,13 @@ impl Plugin for Escalation {
             return Ok(());
         }
         let user = &request.attributes.user;
-        let list: Vec<String> = lacking.iter().map(|r| format!("{{APIGroups:{:?}, Resources:{:?}, Verbs:{:?}}}", r.groups, r.resources, r.verbs)).collect();
-        Err(request.forbidden(format!("user {:?} (groups={:?}) is attempting to grant RBAC permissions not currently held:\n{}", user.name, user.groups, list.join("\n"))))
+        let list: Vec<String> =
+            lacking.iter().map(|r| format!("{{APIGroups:{:?}, Resources:{:?}, Verbs:{:?}}}", r.groups, r.resources, r.verbs)).collect();
+        Err(request.forbidden(format!(
+            "user {:?} (groups={:?}) is attempting to grant RBAC permissions not currently held:\n{}",
+            user.name,
+            user.groups,
+            list.join("\n")
+        )))
     }
 }

@@ -25,7 +25,8 @@ impl Plugin for NamespaceLifecycle {
             return Ok(());
         }
         // A local review asks about a namespace; it puts nothing there.
-        if namespace.is_empty() || request.operation != Operation::Create || request.of("authorization.k8s.io", "localsubjectaccessreviews") {
+        if namespace.is_empty() || request.operation != Operation::Create || request.of("authorization.k8s.io", "localsubjectaccessreviews")
+        {
             return Ok(());
         }
         let Some(found) = request.object("", "namespaces", "", namespace) else {

@@ -19,7 +19,11 @@ impl Plugin for NodeRestriction {
         let gr = &request.resource.group_resource;
         let name = value::text(object, &["metadata", "name"]);
         let own = |named: &str| {
-            if named == node { Ok(()) } else { Err(request.forbidden(format!("node {node:?} is not allowed to modify {} {named:?}", gr.resource))) }
+            if named == node {
+                Ok(())
+            } else {
+                Err(request.forbidden(format!("node {node:?} is not allowed to modify {} {named:?}", gr.resource)))
+            }
         };
         match (gr.group.as_str(), gr.resource.as_str()) {
             ("", "nodes") => {
@@ -39,7 +43,9 @@ impl Plugin for NodeRestriction {
                 }
                 let mirror = value::at(object, &["metadata", "annotations", "kubernetes.io/config.mirror"]).is_some();
                 if request.operation == Operation::Create && !mirror && request.attributes.subresource.is_empty() {
-                    return Err(request.forbidden(format!("pod does not have \"kubernetes.io/config.mirror\" annotation, node {node:?} can only create mirror pods")));
+                    return Err(request.forbidden(format!(
+                        "pod does not have \"kubernetes.io/config.mirror\" annotation, node {node:?} can only create mirror pods"
+                    )));
                 }
                 Ok(())
             }

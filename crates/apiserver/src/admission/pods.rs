@@ -55,7 +55,9 @@ impl Plugin for Priority {
     }
 
     async fn validate(&self, request: &Request<'_>, class: &Value, _: Option<&Value>) -> Result<(), ApiError> {
-        if !(request.creates("scheduling.k8s.io", "priorityclasses") || request.updates("scheduling.k8s.io", "priorityclasses")) || !value::flag(class, &["globalDefault"]) {
+        if !(request.creates("scheduling.k8s.io", "priorityclasses") || request.updates("scheduling.k8s.io", "priorityclasses"))
+            || !value::flag(class, &["globalDefault"])
+        {
             return Ok(());
         }
         let all = request.values("scheduling.k8s.io", "priorityclasses", None);

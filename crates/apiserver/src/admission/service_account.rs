@@ -37,7 +37,9 @@ impl Plugin for ServiceAccount {
         value::set(pod, &["spec", "serviceAccount"], name.clone());
         let namespace = &request.attributes.namespace;
         let Some(account) = request.object("", "serviceaccounts", namespace, &name) else {
-            return Err(request.forbidden(format!("error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found")));
+            return Err(
+                request.forbidden(format!("error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found"))
+            );
         };
         let account = account.value();
         let wanted = value::at(pod, &["spec", "automountServiceAccountToken"]).or_else(|| account.get("automountServiceAccountToken"));

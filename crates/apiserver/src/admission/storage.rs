@@ -29,7 +29,10 @@ impl Plugin for DefaultStorageClass {
     async fn mutate(&self, request: &Request<'_>, claim: &mut Value, _: Option<&Value>) -> Result<(), ApiError> {
         let beta = ["metadata", "annotations", "volume.beta.kubernetes.io/storage-class"];
         // An empty name is a choice too: no class at all.
-        if !request.creates("", "persistentvolumeclaims") || value::at(claim, &["spec", "storageClassName"]).is_some() || value::at(claim, &beta).is_some() {
+        if !request.creates("", "persistentvolumeclaims")
+            || value::at(claim, &["spec", "storageClassName"]).is_some()
+            || value::at(claim, &beta).is_some()
+        {
             return Ok(());
         }
         let all = request.values("storage.k8s.io", "storageclasses", None);
@@ -50,7 +53,10 @@ impl Plugin for DefaultIngressClass {
 
     async fn mutate(&self, request: &Request<'_>, ingress: &mut Value, _: Option<&Value>) -> Result<(), ApiError> {
         let old = ["metadata", "annotations", "kubernetes.io/ingress.class"];
-        if !request.creates("networking.k8s.io", "ingresses") || value::at(ingress, &["spec", "ingressClassName"]).is_some() || value::at(ingress, &old).is_some() {
+        if !request.creates("networking.k8s.io", "ingresses")
+            || value::at(ingress, &["spec", "ingressClassName"]).is_some()
+            || value::at(ingress, &old).is_some()
+        {
             return Ok(());
         }
         let all = request.values("networking.k8s.io", "ingressclasses", None);
@@ -96,8 +102,12 @@ impl Plugin for PersistentVolumeClaimResize {
     }
 
     async fn validate(&self, request: &Request<'_>, claim: &Value, old: Option<&Value>) -> Result<(), ApiError> {
-        let Some(old) = old.filter(|_| request.operation == Operation::Update && request.is("", "persistentvolumeclaims")) else { return Ok(()) };
-        let size = |c: &Value| value::at(c, &["spec", "resources", "requests", "storage"]).and_then(|s| Quantity::from_value(s).ok()).unwrap_or(Quantity::ZERO);
+        let Some(old) = old.filter(|_| request.operation == Operation::Update && request.is("", "persistentvolumeclaims")) else {
+            return Ok(());
+        };
+        let size = |c: &Value| {
+            value::at(c, &["spec", "resources", "requests", "storage"]).and_then(|s| Quantity::from_value(s).ok()).unwrap_or(Quantity::ZERO)
+        };
         let (new_size, old_size) = (size(claim), size(old));
         if new_size <= old_size {
             return Ok(());
@@ -106,9 +116,13 @@ impl Plugin for PersistentVolumeClaimResize {
             return Err(request.forbidden("Only bound persistent volume claims can be expanded"));
         }
         let class = value::text(old, &["spec", "storageClassName"]);
-        let allowed = request.object("storage.k8s.io", "storageclasses", "", class).is_some_and(|c| value::flag(&c.value(), &["allowVolumeExpansion"]));
+        let allowed = request
+            .object("storage.k8s.io", "storageclasses", "", class)
+            .is_some_and(|c| value::flag(&c.value(), &["allowVolumeExpansion"]));
         if !allowed {
-            return Err(request.forbidden("only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize"));
+            return Err(request.forbidden(
+                "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize",
+            ));
         }
         Ok(())
     }

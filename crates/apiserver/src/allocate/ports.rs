@@ -105,7 +105,11 @@ impl Ports {
                 return;
             }
             if !u16::try_from(port).is_ok_and(|p| self.range.contains(&p)) {
-                let why = format!("provided port is not in the valid range. The range of valid ports is {}-{}", self.range.start(), self.range.end());
+                let why = format!(
+                    "provided port is not in the valid range. The range of valid ports is {}-{}",
+                    self.range.start(),
+                    self.range.end()
+                );
                 errors.invalid(&path, port, &why);
             } else if used.contains(&port) {
                 errors.invalid(&path, port, "provided port is already allocated");

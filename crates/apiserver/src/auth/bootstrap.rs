@@ -74,7 +74,12 @@ fn subject(text: &str) -> Value {
 /// Subjects: `@group`, `namespace/account` or a user, parted by commas.
 fn bind(name: &str, role: &str, subjects: &str) -> Value {
     let subjects: Vec<Value> = subjects.split(',').filter(|s| !s.is_empty()).map(subject).collect();
-    object("ClusterRoleBinding", "", name, json!({"roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": role}, "subjects": subjects}))
+    object(
+        "ClusterRoleBinding",
+        "",
+        name,
+        json!({"roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": role}, "subjects": subjects}),
+    )
 }
 
 fn events() -> Value {
@@ -93,49 +98,83 @@ pub fn objects() -> Vec<Value> {
 
 fn user_facing() -> Vec<Value> {
     let workloads = "controllerrevisions,daemonsets,daemonsets/status,deployments,deployments/scale,deployments/status,replicasets,replicasets/scale,replicasets/status,statefulsets,statefulsets/scale,statefulsets/status";
-    let workloads_write = "daemonsets,deployments,deployments/rollback,deployments/scale,replicasets,replicasets/scale,statefulsets,statefulsets/scale";
+    let workloads_write =
+        "daemonsets,deployments,deployments/rollback,deployments/scale,replicasets,replicasets/scale,statefulsets,statefulsets/scale";
     vec![
         cluster_role("cluster-admin", vec![rule("*", "*", "*"), paths("*", "*")]),
         aggregate("admin", None),
         aggregate("edit", Some("admin")),
         aggregate("view", Some("edit")),
-        part("system:aggregate-to-admin", "admin", vec![
-            rule("create", "authorization.k8s.io", "localsubjectaccessreviews"),
-            rule(ALL, GROUP, "roles,rolebindings"),
-        ]),
-        part("system:aggregate-to-edit", "edit", vec![
-            rule(READ, "", "pods/attach,pods/exec,pods/portforward,pods/proxy,secrets,services/proxy"),
-            rule("impersonate", "", "serviceaccounts"),
-            rule(WRITE, "", "pods,pods/attach,pods/exec,pods/portforward,pods/proxy"),
-            rule("create", "", "pods/eviction,serviceaccounts/token"),
-            rule(WRITE, "", "configmaps,events,persistentvolumeclaims,replicationcontrollers,replicationcontrollers/scale,secrets,serviceaccounts,services,services/proxy"),
-            rule(WRITE, "apps", workloads_write),
-            rule(WRITE, "autoscaling", "horizontalpodautoscalers"),
-            rule(WRITE, "batch", "cronjobs,jobs"),
-            rule(WRITE, "networking.k8s.io", "ingresses,networkpolicies"),
-            rule(WRITE, "policy", "poddisruptionbudgets"),
-            rule(ALL, "coordination.k8s.io", "leases"),
-            rule(WRITE, "resource.k8s.io", "resourceclaims,resourceclaimtemplates"),
-        ]),
-        part("system:aggregate-to-view", "view", vec![
-            rule(READ, "", "configmaps,endpoints,persistentvolumeclaims,persistentvolumeclaims/status,pods,replicationcontrollers,replicationcontrollers/scale,serviceaccounts,services,services/status"),
-            rule(READ, "", "bindings,events,limitranges,namespaces/status,pods/log,pods/status,replicationcontrollers/status,resourcequotas,resourcequotas/status,namespaces"),
-            rule(READ, "discovery.k8s.io", "endpointslices"),
-            rule(READ, "apps", workloads),
-            rule(READ, "autoscaling", "horizontalpodautoscalers,horizontalpodautoscalers/status"),
-            rule(READ, "batch", "cronjobs,cronjobs/status,jobs,jobs/status"),
-            rule(READ, "networking.k8s.io", "ingresses,ingresses/status,networkpolicies"),
-            rule(READ, "policy", "poddisruptionbudgets,poddisruptionbudgets/status"),
-            rule(READ, "resource.k8s.io", "resourceclaims,resourceclaims/status,resourceclaimtemplates"),
-        ]),
-        cluster_role("system:basic-user", vec![
-            rule("create", "authorization.k8s.io", "selfsubjectaccessreviews,selfsubjectrulesreviews"),
-            rule("create", "authentication.k8s.io", "selfsubjectreviews"),
-        ]),
-        cluster_role("system:discovery", vec![paths("get", "/api,/api/*,/apis,/apis/*,/healthz,/livez,/openapi,/openapi/*,/readyz,/version,/version/")]),
+        part(
+            "system:aggregate-to-admin",
+            "admin",
+            vec![rule("create", "authorization.k8s.io", "localsubjectaccessreviews"), rule(ALL, GROUP, "roles,rolebindings")],
+        ),
+        part(
+            "system:aggregate-to-edit",
+            "edit",
+            vec![
+                rule(READ, "", "pods/attach,pods/exec,pods/portforward,pods/proxy,secrets,services/proxy"),
+                rule("impersonate", "", "serviceaccounts"),
+                rule(WRITE, "", "pods,pods/attach,pods/exec,pods/portforward,pods/proxy"),
+                rule("create", "", "pods/eviction,serviceaccounts/token"),
+                rule(
+                    WRITE,
+                    "",
+                    "configmaps,events,persistentvolumeclaims,replicationcontrollers,replicationcontrollers/scale,secrets,serviceaccounts,services,services/proxy",
+                ),
+                rule(WRITE, "apps", workloads_write),
+                rule(WRITE, "autoscaling", "horizontalpodautoscalers"),
+                rule(WRITE, "batch", "cronjobs,jobs"),
+                rule(WRITE, "networking.k8s.io", "ingresses,networkpolicies"),
+                rule(WRITE, "policy", "poddisruptionbudgets"),
+                rule(ALL, "coordination.k8s.io", "leases"),
+                rule(WRITE, "resource.k8s.io", "resourceclaims,resourceclaimtemplates"),
+            ],
+        ),
+        part(
+            "system:aggregate-to-view",
+            "view",
+            vec![
+                rule(
+                    READ,
+                    "",
+                    "configmaps,endpoints,persistentvolumeclaims,persistentvolumeclaims/status,pods,replicationcontrollers,replicationcontrollers/scale,serviceaccounts,services,services/status",
+                ),
+                rule(
+                    READ,
+                    "",
+                    "bindings,events,limitranges,namespaces/status,pods/log,pods/status,replicationcontrollers/status,resourcequotas,resourcequotas/status,namespaces",
+                ),
+                rule(READ, "discovery.k8s.io", "endpointslices"),
+                rule(READ, "apps", workloads),
+                rule(READ, "autoscaling", "horizontalpodautoscalers,horizontalpodautoscalers/status"),
+                rule(READ, "batch", "cronjobs,cronjobs/status,jobs,jobs/status"),
+                rule(READ, "networking.k8s.io", "ingresses,ingresses/status,networkpolicies"),
+                rule(READ, "policy", "poddisruptionbudgets,poddisruptionbudgets/status"),
+                rule(READ, "resource.k8s.io", "resourceclaims,resourceclaims/status,resourceclaimtemplates"),
+            ],
+        ),
+        cluster_role(
+            "system:basic-user",
+            vec![
+                rule("create", "authorization.k8s.io", "selfsubjectaccessreviews,selfsubjectrulesreviews"),
+                rule("create", "authentication.k8s.io", "selfsubjectreviews"),
+            ],
+        ),
+        cluster_role(
+            "system:discovery",
+            vec![paths("get", "/api,/api/*,/apis,/apis/*,/healthz,/livez,/openapi,/openapi/*,/readyz,/version,/version/")],
+        ),
         cluster_role("system:public-info-viewer", vec![paths("get", "/healthz,/livez,/readyz,/version,/version/")]),
-        cluster_role("system:monitoring", vec![paths("get", "/healthz,/healthz/*,/livez,/livez/*,/metrics,/metrics/slis,/readyz,/readyz/*")]),
-        cluster_role("system:service-account-issuer-discovery", vec![paths("get", "/.well-known/openid-configuration,/.well-known/openid-configuration/,/openid/v1/jwks,/openid/v1/jwks/")]),
+        cluster_role(
+            "system:monitoring",
+            vec![paths("get", "/healthz,/healthz/*,/livez,/livez/*,/metrics,/metrics/slis,/readyz,/readyz/*")],
+        ),
+        cluster_role(
+            "system:service-account-issuer-discovery",
+            vec![paths("get", "/.well-known/openid-configuration,/.well-known/openid-configuration/,/openid/v1/jwks,/openid/v1/jwks/")],
+        ),
         bind("cluster-admin", "cluster-admin", "@system:masters"),
         bind("system:basic-user", "system:basic-user", "@system:authenticated"),
         bind("system:discovery", "system:discovery", "@system:authenticated"),
@@ -148,73 +187,100 @@ fn user_facing() -> Vec<Value> {
 fn components() -> Vec<Value> {
     vec![
         // The node authorizer decides about nodes; the role is for what is no node but helps one.
-        cluster_role("system:node", vec![
-            rule("create", "authentication.k8s.io", "tokenreviews"),
-            rule("create", "authorization.k8s.io", "localsubjectaccessreviews,subjectaccessreviews"),
-            rule(READ, "", "services"),
-            rule("create,get,list,watch,update,patch", "", "nodes"),
-            events(),
-            rule(READ, "node.k8s.io", "runtimeclasses"),
-            rule(READ, "storage.k8s.io", "csidrivers"),
-        ]),
+        cluster_role(
+            "system:node",
+            vec![
+                rule("create", "authentication.k8s.io", "tokenreviews"),
+                rule("create", "authorization.k8s.io", "localsubjectaccessreviews,subjectaccessreviews"),
+                rule(READ, "", "services"),
+                rule("create,get,list,watch,update,patch", "", "nodes"),
+                events(),
+                rule(READ, "node.k8s.io", "runtimeclasses"),
+                rule(READ, "storage.k8s.io", "csidrivers"),
+            ],
+        ),
         bind("system:node", "system:node", ""),
         cluster_role("system:node-problem-detector", vec![rule("get", "", "nodes"), rule("patch", "", "nodes/status"), events()]),
         cluster_role("system:node-bootstrapper", vec![rule("create,get,list,watch", "certificates.k8s.io", "certificatesigningrequests")]),
-        cluster_role("system:node-proxier", vec![
-            rule("list,watch", "", "services,endpoints"),
-            rule(READ, "", "nodes"),
-            rule("list,watch", "discovery.k8s.io", "endpointslices"),
-            rule("list,watch", "networking.k8s.io", "servicecidrs"),
-            events(),
-        ]),
-        cluster_role("system:kubelet-api-admin", vec![
-            rule("get,list,watch,proxy", "", "nodes"),
-            rule("*", "", "nodes/configz,nodes/healthz,nodes/log,nodes/metrics,nodes/pods,nodes/proxy,nodes/stats"),
-        ]),
-        cluster_role("system:auth-delegator", vec![
-            rule("create", "authentication.k8s.io", "tokenreviews"),
-            rule("create", "authorization.k8s.io", "subjectaccessreviews"),
-        ]),
+        cluster_role(
+            "system:node-proxier",
+            vec![
+                rule("list,watch", "", "services,endpoints"),
+                rule(READ, "", "nodes"),
+                rule("list,watch", "discovery.k8s.io", "endpointslices"),
+                rule("list,watch", "networking.k8s.io", "servicecidrs"),
+                events(),
+            ],
+        ),
+        cluster_role(
+            "system:kubelet-api-admin",
+            vec![
+                rule("get,list,watch,proxy", "", "nodes"),
+                rule("*", "", "nodes/configz,nodes/healthz,nodes/log,nodes/metrics,nodes/pods,nodes/proxy,nodes/stats"),
+            ],
+        ),
+        cluster_role(
+            "system:auth-delegator",
+            vec![rule("create", "authentication.k8s.io", "tokenreviews"), rule("create", "authorization.k8s.io", "subjectaccessreviews")],
+        ),
         cluster_role("system:heapster", vec![rule(READ, "", "events,namespaces,nodes,pods")]),
         cluster_role("system:kube-dns", vec![rule("list,watch", "", "endpoints,services")]),
-        cluster_role("system:persistent-volume-provisioner", vec![
-            rule("create,delete,get,list,watch", "", "persistentvolumes"),
-            rule("get,list,update,watch", "", "persistentvolumeclaims"),
-            rule(READ, "storage.k8s.io", "storageclasses"),
-            rule("create,patch,update,watch", "", "events"),
-        ]),
-        cluster_role("system:certificates.k8s.io:certificatesigningrequests:nodeclient", vec![rule("create", "certificates.k8s.io", "certificatesigningrequests/nodeclient")]),
-        cluster_role("system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", vec![rule("create", "certificates.k8s.io", "certificatesigningrequests/selfnodeclient")]),
-        cluster_role("system:volume-scheduler", vec![
-            rule("get,list,patch,update,watch", "", "persistentvolumes,persistentvolumeclaims"),
-            rule(READ, "storage.k8s.io", "storageclasses"),
-        ]),
-        cluster_role("system:kube-scheduler", vec![
-            events(),
-            rule("create,get,list,watch,update", "coordination.k8s.io", "leases"),
-            rule(READ, "", "nodes,namespaces,replicationcontrollers,services,persistentvolumes,persistentvolumeclaims"),
-            rule("delete,get,list,watch", "", "pods"),
-            rule("create", "", "bindings,pods/binding"),
-            rule("patch,update", "", "pods/status"),
-            rule(READ, "apps", "replicasets,statefulsets"),
-            rule(READ, "policy", "poddisruptionbudgets"),
-            rule(READ, "storage.k8s.io", "csinodes,csidrivers,csistoragecapacities,storageclasses,volumeattachments"),
-            rule("get,list,watch,update,patch", "resource.k8s.io", "resourceclaims,resourceclaims/status,resourceslices,deviceclasses"),
-            rule("create", "authentication.k8s.io", "tokenreviews"),
-            rule("create", "authorization.k8s.io", "subjectaccessreviews"),
-        ]),
+        cluster_role(
+            "system:persistent-volume-provisioner",
+            vec![
+                rule("create,delete,get,list,watch", "", "persistentvolumes"),
+                rule("get,list,update,watch", "", "persistentvolumeclaims"),
+                rule(READ, "storage.k8s.io", "storageclasses"),
+                rule("create,patch,update,watch", "", "events"),
+            ],
+        ),
+        cluster_role(
+            "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
+            vec![rule("create", "certificates.k8s.io", "certificatesigningrequests/nodeclient")],
+        ),
+        cluster_role(
+            "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
+            vec![rule("create", "certificates.k8s.io", "certificatesigningrequests/selfnodeclient")],
+        ),
+        cluster_role(
+            "system:volume-scheduler",
+            vec![
+                rule("get,list,patch,update,watch", "", "persistentvolumes,persistentvolumeclaims"),
+                rule(READ, "storage.k8s.io", "storageclasses"),
+            ],
+        ),
+        cluster_role(
+            "system:kube-scheduler",
+            vec![
+                events(),
+                rule("create,get,list,watch,update", "coordination.k8s.io", "leases"),
+                rule(READ, "", "nodes,namespaces,replicationcontrollers,services,persistentvolumes,persistentvolumeclaims"),
+                rule("delete,get,list,watch", "", "pods"),
+                rule("create", "", "bindings,pods/binding"),
+                rule("patch,update", "", "pods/status"),
+                rule(READ, "apps", "replicasets,statefulsets"),
+                rule(READ, "policy", "poddisruptionbudgets"),
+                rule(READ, "storage.k8s.io", "csinodes,csidrivers,csistoragecapacities,storageclasses,volumeattachments"),
+                rule("get,list,watch,update,patch", "resource.k8s.io", "resourceclaims,resourceclaims/status,resourceslices,deviceclasses"),
+                rule("create", "authentication.k8s.io", "tokenreviews"),
+                rule("create", "authorization.k8s.io", "subjectaccessreviews"),
+            ],
+        ),
         bind("system:kube-scheduler", "system:kube-scheduler", "system:kube-scheduler"),
         bind("system:volume-scheduler", "system:volume-scheduler", "system:kube-scheduler"),
-        cluster_role("system:kube-controller-manager", vec![
-            events(),
-            rule("create,get,update", "coordination.k8s.io", "leases"),
-            rule("create,delete,get,update", "", "secrets,serviceaccounts"),
-            rule("get", "", "namespaces,configmaps"),
-            rule("create", "authentication.k8s.io", "tokenreviews"),
-            rule("create", "authorization.k8s.io", "subjectaccessreviews"),
-            rule("create", "", "serviceaccounts/token"),
-            rule("list,watch", "*", "*"),
-        ]),
+        cluster_role(
+            "system:kube-controller-manager",
+            vec![
+                events(),
+                rule("create,get,update", "coordination.k8s.io", "leases"),
+                rule("create,delete,get,update", "", "secrets,serviceaccounts"),
+                rule("get", "", "namespaces,configmaps"),
+                rule("create", "authentication.k8s.io", "tokenreviews"),
+                rule("create", "authorization.k8s.io", "subjectaccessreviews"),
+                rule("create", "", "serviceaccounts/token"),
+                rule("list,watch", "*", "*"),
+            ],
+        ),
         bind("system:kube-controller-manager", "system:kube-controller-manager", "system:kube-controller-manager"),
         bind("system:node-proxier", "system:node-proxier", "system:kube-proxy"),
         bind("system:kube-dns", "system:kube-dns", "kube-system/kube-dns"),
@@ -227,58 +293,163 @@ fn controllers() -> Vec<Value> {
         rule("get,list,watch,update,patch", group, &format!("{resource},{resource}/status,{resource}/finalizers"))
     };
     let roles: Vec<(&str, Vec<Value>)> = vec![
-        ("attachdetach-controller", vec![
-            rule(READ, ",storage.k8s.io", "persistentvolumes,persistentvolumeclaims,pods,nodes,csidrivers,csinodes"),
-            rule("patch,update", "", "nodes/status"),
-            rule("create,delete,get,list,watch,patch", "storage.k8s.io", "volumeattachments"),
-        ]),
-        ("certificate-controller", vec![
-            own("certificates.k8s.io", "certificatesigningrequests"),
-            rule("delete,update", "certificates.k8s.io", "certificatesigningrequests,certificatesigningrequests/approval"),
-            rule("approve,sign", "certificates.k8s.io", "signers"),
-            rule("create", "authorization.k8s.io", "subjectaccessreviews"),
-        ]),
+        (
+            "attachdetach-controller",
+            vec![
+                rule(READ, ",storage.k8s.io", "persistentvolumes,persistentvolumeclaims,pods,nodes,csidrivers,csinodes"),
+                rule("patch,update", "", "nodes/status"),
+                rule("create,delete,get,list,watch,patch", "storage.k8s.io", "volumeattachments"),
+            ],
+        ),
+        (
+            "certificate-controller",
+            vec![
+                own("certificates.k8s.io", "certificatesigningrequests"),
+                rule("delete,update", "certificates.k8s.io", "certificatesigningrequests,certificatesigningrequests/approval"),
+                rule("approve,sign", "certificates.k8s.io", "signers"),
+                rule("create", "authorization.k8s.io", "subjectaccessreviews"),
+            ],
+        ),
         ("clusterrole-aggregation-controller", vec![rule("escalate,get,list,patch,update,watch", GROUP, "clusterroles")]),
         ("cronjob-controller", vec![own("batch", "cronjobs"), rule(ALL, "batch", "jobs"), rule("delete,list", "", "pods")]),
-        ("daemon-set-controller", vec![own("apps", "daemonsets"), rule("list,watch", "", "nodes"), pods(), rule("create", "", "pods/binding"), rule(ALL, "apps", "controllerrevisions")]),
-        ("deployment-controller", vec![own("apps", "deployments"), rule(ALL, "apps", "replicasets"), rule("get,list,update,watch", "", "pods")]),
-        ("disruption-controller", vec![
-            own("policy", "poddisruptionbudgets"),
-            rule(READ, ",apps", "deployments,replicasets,replicationcontrollers,statefulsets,pods"),
-            rule("patch,update", "", "pods/status"),
-            rule("get", "*", "*/scale"),
-        ]),
-        ("endpoint-controller", vec![rule(READ, "", "pods,services"), rule("create,delete,get,list,update,watch", "", "endpoints"), rule("create", "", "endpoints/restricted")]),
-        ("endpointslice-controller", vec![rule(READ, "", "nodes,pods,services"), rule("update", "", "services/finalizers"), rule(ALL, "discovery.k8s.io", "endpointslices"), rule("create", "discovery.k8s.io", "endpointslices/restricted")]),
-        ("endpointslicemirroring-controller", vec![rule(READ, "", "endpoints,services"), rule("update", "", "endpoints/finalizers,services/finalizers"), rule(ALL, "discovery.k8s.io", "endpointslices"), rule("create", "discovery.k8s.io", "endpointslices/restricted")]),
-        ("ephemeral-volume-controller", vec![rule(READ, "", "pods"), rule("update", "", "pods/finalizers"), rule("create,get,list,watch", "", "persistentvolumeclaims")]),
-        ("expand-controller", vec![own("", "persistentvolumeclaims"), own("", "persistentvolumes"), rule(READ, "storage.k8s.io", "storageclasses")]),
+        (
+            "daemon-set-controller",
+            vec![
+                own("apps", "daemonsets"),
+                rule("list,watch", "", "nodes"),
+                pods(),
+                rule("create", "", "pods/binding"),
+                rule(ALL, "apps", "controllerrevisions"),
+            ],
+        ),
+        (
+            "deployment-controller",
+            vec![own("apps", "deployments"), rule(ALL, "apps", "replicasets"), rule("get,list,update,watch", "", "pods")],
+        ),
+        (
+            "disruption-controller",
+            vec![
+                own("policy", "poddisruptionbudgets"),
+                rule(READ, ",apps", "deployments,replicasets,replicationcontrollers,statefulsets,pods"),
+                rule("patch,update", "", "pods/status"),
+                rule("get", "*", "*/scale"),
+            ],
+        ),
+        (
+            "endpoint-controller",
+            vec![
+                rule(READ, "", "pods,services"),
+                rule("create,delete,get,list,update,watch", "", "endpoints"),
+                rule("create", "", "endpoints/restricted"),
+            ],
+        ),
+        (
+            "endpointslice-controller",
+            vec![
+                rule(READ, "", "nodes,pods,services"),
+                rule("update", "", "services/finalizers"),
+                rule(ALL, "discovery.k8s.io", "endpointslices"),
+                rule("create", "discovery.k8s.io", "endpointslices/restricted"),
+            ],
+        ),
+        (
+            "endpointslicemirroring-controller",
+            vec![
+                rule(READ, "", "endpoints,services"),
+                rule("update", "", "endpoints/finalizers,services/finalizers"),
+                rule(ALL, "discovery.k8s.io", "endpointslices"),
+                rule("create", "discovery.k8s.io", "endpointslices/restricted"),
+            ],
+        ),
+        (
+            "ephemeral-volume-controller",
+            vec![
+                rule(READ, "", "pods"),
+                rule("update", "", "pods/finalizers"),
+                rule("create,get,list,watch", "", "persistentvolumeclaims"),
+            ],
+        ),
+        (
+            "expand-controller",
+            vec![own("", "persistentvolumeclaims"), own("", "persistentvolumes"), rule(READ, "storage.k8s.io", "storageclasses")],
+        ),
         ("generic-garbage-collector", vec![rule("delete,get,list,patch,update,watch", "*", "*")]),
-        ("horizontal-pod-autoscaler", vec![own("autoscaling", "horizontalpodautoscalers"), rule("get,update", "*", "*/scale"), rule("list", "", "pods"), rule(READ, "metrics.k8s.io", "pods")]),
+        (
+            "horizontal-pod-autoscaler",
+            vec![
+                own("autoscaling", "horizontalpodautoscalers"),
+                rule("get,update", "*", "*/scale"),
+                rule("list", "", "pods"),
+                rule(READ, "metrics.k8s.io", "pods"),
+            ],
+        ),
         ("job-controller", vec![own("batch", "jobs"), pods()]),
         ("legacy-service-account-token-cleaner", vec![rule("get", "", "configmaps"), rule("delete,patch", "", "secrets")]),
-        ("namespace-controller", vec![rule("delete,get,list,watch", "", "namespaces"), rule("update", "", "namespaces/finalize,namespaces/status"), rule("delete,deletecollection,get,list", "*", "*")]),
-        ("node-controller", vec![rule("get,list,update,delete,patch,watch", "", "nodes"), rule("patch,update", "", "nodes/status"), rule("patch,update", "", "pods/status"), rule("delete,get,list,watch", "", "pods")]),
-        ("persistent-volume-binder", vec![
-            rule(ALL, "", "persistentvolumes,persistentvolumeclaims"),
-            rule("patch,update", "", "persistentvolumes/status,persistentvolumeclaims/status"),
-            rule(READ, "storage.k8s.io", "storageclasses"),
-            pods(),
-            rule(READ, "", "nodes"),
-        ]),
-        ("pod-garbage-collector", vec![rule("delete,list,watch", "", "pods"), rule("get,list", "", "nodes"), rule("patch", "", "pods/status")]),
+        (
+            "namespace-controller",
+            vec![
+                rule("delete,get,list,watch", "", "namespaces"),
+                rule("update", "", "namespaces/finalize,namespaces/status"),
+                rule("delete,deletecollection,get,list", "*", "*"),
+            ],
+        ),
+        (
+            "node-controller",
+            vec![
+                rule("get,list,update,delete,patch,watch", "", "nodes"),
+                rule("patch,update", "", "nodes/status"),
+                rule("patch,update", "", "pods/status"),
+                rule("delete,get,list,watch", "", "pods"),
+            ],
+        ),
+        (
+            "persistent-volume-binder",
+            vec![
+                rule(ALL, "", "persistentvolumes,persistentvolumeclaims"),
+                rule("patch,update", "", "persistentvolumes/status,persistentvolumeclaims/status"),
+                rule(READ, "storage.k8s.io", "storageclasses"),
+                pods(),
+                rule(READ, "", "nodes"),
+            ],
+        ),
+        (
+            "pod-garbage-collector",
+            vec![rule("delete,list,watch", "", "pods"), rule("get,list", "", "nodes"), rule("patch", "", "pods/status")],
+        ),
         ("pv-protection-controller", vec![rule("get,list,update,watch", "", "persistentvolumes")]),
         ("pvc-protection-controller", vec![rule("get,list,update,watch", "", "persistentvolumeclaims"), rule(READ, "", "pods")]),
         ("replicaset-controller", vec![own("apps", "replicasets"), pods()]),
         ("replication-controller", vec![own("", "replicationcontrollers"), pods()]),
-        ("resource-claim-controller", vec![rule(READ, "", "pods"), rule("patch,update", "", "pods/status"), rule(ALL, "resource.k8s.io", "resourceclaims"), rule("patch,update", "resource.k8s.io", "resourceclaims/status")]),
+        (
+            "resource-claim-controller",
+            vec![
+                rule(READ, "", "pods"),
+                rule("patch,update", "", "pods/status"),
+                rule(ALL, "resource.k8s.io", "resourceclaims"),
+                rule("patch,update", "resource.k8s.io", "resourceclaims/status"),
+            ],
+        ),
         ("resourcequota-controller", vec![rule("list,watch", "*", "*"), rule("update", "", "resourcequotas/status")]),
         ("root-ca-cert-publisher", vec![rule("create,update", "", "configmaps")]),
         ("service-account-controller", vec![rule("create", "", "serviceaccounts")]),
         ("service-cidrs-controller", vec![own("networking.k8s.io", "servicecidrs"), rule(READ, "networking.k8s.io", "ipaddresses")]),
-        ("service-controller", vec![rule(READ, "", "services"), rule("patch,update", "", "services/status"), rule("list,watch", "", "nodes")]),
-        ("statefulset-controller", vec![own("apps", "statefulsets"), pods(), rule(ALL, "apps", "controllerrevisions"), rule("create,get,update,delete,list,watch", "", "persistentvolumeclaims")]),
-        ("taint-eviction-controller", vec![rule("delete,get,list", "", "pods"), rule("get", "", "nodes"), rule("patch,update", "", "pods/status")]),
+        (
+            "service-controller",
+            vec![rule(READ, "", "services"), rule("patch,update", "", "services/status"), rule("list,watch", "", "nodes")],
+        ),
+        (
+            "statefulset-controller",
+            vec![
+                own("apps", "statefulsets"),
+                pods(),
+                rule(ALL, "apps", "controllerrevisions"),
+                rule("create,get,update,delete,list,watch", "", "persistentvolumeclaims"),
+            ],
+        ),
+        (
+            "taint-eviction-controller",
+            vec![rule("delete,get,list", "", "pods"), rule("get", "", "nodes"), rule("patch,update", "", "pods/status")],
+        ),
         ("ttl-after-finished-controller", vec![rule("delete,get,list,watch", "batch", "jobs")]),
         ("ttl-controller", vec![rule("list,patch,update,watch", "", "nodes")]),
         ("validatingadmissionpolicy-status-controller", vec![own("admissionregistration.k8s.io", "validatingadmissionpolicies")]),
@@ -303,9 +474,22 @@ fn namespaced() -> Vec<Value> {
     vec![
         role("kube-system", authentication, json!([named(READ, "", "configmaps", "extension-apiserver-authentication")])),
         bind("kube-system", &format!("system::{authentication}"), authentication, "system:kube-controller-manager,system:kube-scheduler"),
-        role("kube-system", "system::leader-locking-kube-controller-manager", json!([rule("watch", "", "configmaps"), named("get,update", "", "configmaps", "kube-controller-manager")])),
-        bind("kube-system", "system::leader-locking-kube-controller-manager", "system::leader-locking-kube-controller-manager", "system:kube-controller-manager"),
-        role("kube-system", "system::leader-locking-kube-scheduler", json!([rule("watch", "", "configmaps"), named("get,update", "", "configmaps", "kube-scheduler")])),
+        role(
+            "kube-system",
+            "system::leader-locking-kube-controller-manager",
+            json!([rule("watch", "", "configmaps"), named("get,update", "", "configmaps", "kube-controller-manager")]),
+        ),
+        bind(
+            "kube-system",
+            "system::leader-locking-kube-controller-manager",
+            "system::leader-locking-kube-controller-manager",
+            "system:kube-controller-manager",
+        ),
+        role(
+            "kube-system",
+            "system::leader-locking-kube-scheduler",
+            json!([rule("watch", "", "configmaps"), named("get,update", "", "configmaps", "kube-scheduler")]),
+        ),
         bind("kube-system", "system::leader-locking-kube-scheduler", "system::leader-locking-kube-scheduler", "system:kube-scheduler"),
     ]
 }

@@ -176,7 +176,10 @@ impl NodeAuthorizer {
             let Some(volume) = self.volume(value::text(&claim.value(), &["spec", "volumeName"])) else { return false };
             let volume = volume.value();
             let refs = ["nodePublishSecretRef", "nodeStageSecretRef", "nodeExpandSecretRef"];
-            refs.iter().any(|r| value::at(&volume, &["spec", "csi", r]).is_some_and(|s| value::text(s, &["name"]) == name && value::text(s, &["namespace"]) == namespace))
+            refs.iter().any(|r| {
+                value::at(&volume, &["spec", "csi", r])
+                    .is_some_and(|s| value::text(s, &["name"]) == name && value::text(s, &["namespace"]) == namespace)
+            })
         })
     }
 
@@ -186,9 +189,12 @@ impl NodeAuthorizer {
         // Lists and watches only of the one object that is meant.
         let (ns, name) = (a.namespace.as_str(), a.name.as_str());
         match (a.group.as_str(), a.resource.as_str(), a.subresource.as_str()) {
-            ("", "secrets", "") => read && !name.is_empty() && (self.needed(node, "secrets", ns, name) || self.volume_secret(node, ns, name)),
+            ("", "secrets", "") => {
+                read && !name.is_empty() && (self.needed(node, "secrets", ns, name) || self.volume_secret(node, ns, name))
+            }
             ("", "configmaps", "") => {
-                read && !name.is_empty() && (self.needed(node, "configmaps", ns, name) || name == "kube-root-ca.crt" && self.runs_in(node, ns))
+                read && !name.is_empty()
+                    && (self.needed(node, "configmaps", ns, name) || name == "kube-root-ca.crt" && self.runs_in(node, ns))
             }
             ("", "persistentvolumeclaims", "") => verb == "get" && self.needed(node, "persistentvolumeclaims", ns, name),
             ("", "persistentvolumeclaims", "status") => {
@@ -202,13 +208,18 @@ impl NodeAuthorizer {
             ("storage.k8s.io", "volumeattachments", "") => verb == "get" && self.attached(node, name),
             ("storage.k8s.io", "csinodes", "") => verb != "list" && verb != "watch" && (name == node || verb == "create"),
             ("coordination.k8s.io", "leases", "") => {
-                ns == "kube-node-lease" && matches!(verb, "get" | "create" | "update" | "patch" | "delete") && (name == node || (name.is_empty() && verb == "create"))
+                ns == "kube-node-lease"
+                    && matches!(verb, "get" | "create" | "update" | "patch" | "delete")
+                    && (name == node || (name.is_empty() && verb == "create"))
             }
             ("", "nodes", "") => (read && name == node) || verb == "create" || (matches!(verb, "update" | "patch") && name == node),
             ("", "nodes", "status") => matches!(verb, "update" | "patch" | "get") && name == node,
             ("", "pods", "") => match verb {
                 "get" => self.on(node, ns, name),
-                "list" | "watch" => a.field_selector.split(',').any(|s| matches!(s.replace("==", "=").split_once('='), Some(("spec.nodeName", n)) if n == node)),
+                "list" | "watch" => a
+                    .field_selector
+                    .split(',')
+                    .any(|s| matches!(s.replace("==", "=").split_once('='), Some(("spec.nodeName", n)) if n == node)),
                 "create" => true,
                 "delete" => self.on(node, ns, name),
                 _ => false,

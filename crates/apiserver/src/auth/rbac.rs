@@ -80,7 +80,8 @@ impl Rule {
             out.extend(self.paths.iter().map(|p| Self { verbs: verbs.clone(), paths: vec![p.clone()], ..Self::default() }));
             for group in &self.groups {
                 for resource in &self.resources {
-                    let one = Self { verbs: verbs.clone(), groups: vec![group.clone()], resources: vec![resource.clone()], ..Self::default() };
+                    let one =
+                        Self { verbs: verbs.clone(), groups: vec![group.clone()], resources: vec![resource.clone()], ..Self::default() };
                     if self.names.is_empty() {
                         out.push(one);
                     } else {
@@ -298,7 +299,11 @@ impl Rbac {
     /// The rules of a role; none when there is no such role.
     pub fn role(&self, cluster: bool, namespace: &str, name: &str) -> Option<Vec<Rule>> {
         let index = self.index.read();
-        let there = if cluster { index.cluster_roles.contains_key(name) } else { index.roles.contains_key(&(namespace.to_string(), name.to_string())) };
+        let there = if cluster {
+            index.cluster_roles.contains_key(name)
+        } else {
+            index.roles.contains_key(&(namespace.to_string(), name.to_string()))
+        };
         let mut rules = Vec::new();
         index.role_rules(cluster, namespace, name, &mut |rule| {
             rules.push(rule.clone());
@@ -413,7 +418,11 @@ pub mod tests {
         };
         assert!(may(&jane, "get", "apps", "deployments", "a", "d") && may(&jane, "get", "apps", "deployments/scale", "a", "d"));
         assert!(!may(&jane, "get", "apps", "deployments", "b", "d") && !may(&jane, "list", "apps", "deployments", "a", ""));
-        assert!(may(&jane, "delete", "", "pods", "a", "p") && !may(&jane, "delete", "", "pods", "a", "q") && !may(&jane, "get", "", "pods/log", "a", "p"));
+        assert!(
+            may(&jane, "delete", "", "pods", "a", "p")
+                && !may(&jane, "delete", "", "pods", "a", "q")
+                && !may(&jane, "get", "", "pods/log", "a", "p")
+        );
         assert!(may(&User::new("system:serviceaccount:b:s", &[]), "get", "apps", "deployments", "a", "d"));
         assert!(may(&User::system("root"), "get", "", "anything", "", ""));
         let held = rbac.rules(&jane, "a");

@@ -167,7 +167,10 @@ impl Tokens {
         let private = claims.get("kubernetes.io").unwrap_or(&Value::Null);
         let namespace = value::text(private, &["namespace"]);
         let account = value::text(private, &["serviceaccount", "name"]);
-        if namespace.is_empty() || account.is_empty() || value::text(claims, &["sub"]) != format!("system:serviceaccount:{namespace}:{account}") {
+        if namespace.is_empty()
+            || account.is_empty()
+            || value::text(claims, &["sub"]) != format!("system:serviceaccount:{namespace}:{account}")
+        {
             return Err("token is not of a service account".into());
         }
         let uid = value::text(private, &["serviceaccount", "uid"]);

@@ -67,8 +67,8 @@ async fn once(task: &Task<'_>, mut object: Value, owned: bool) -> Result<Value, 
     if task.admit {
         admission.mutate(&request, &mut object, None).await?;
     }
+    kind.prepare_create(&mut object);
     if task.admit {
-        kind.prepare_create(&mut object);
         kind.stamp_requester(&mut object, &requester(&task.attributes.user));
     }
     kind.default(&mut object);

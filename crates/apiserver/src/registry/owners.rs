@@ -2,7 +2,7 @@
 
 use super::Task;
 use meta::managed::{self, Writer};
-use meta::{ApiError, GroupVersion, time};
+use meta::{ApiError, time};
 use serde_json::Value;
 
 /// What an apply made of an object.
@@ -38,5 +38,5 @@ pub fn apply(task: &Task<'_>, live: Option<&Value>, applied: &Value) -> Result<A
 
 /// Records what a write other than an apply has changed. What cannot be tracked is written all the same.
 pub fn track(task: &Task<'_>, old: Option<&Value>, new: &mut Value) {
-    let _ = (GroupVersion::new("", ""), old, new, task);
+    with_writer(task, |writer| managed::track_update(&task.resource.kind.schema(), new, old, writer));
 }

@@ -47,16 +47,28 @@ impl AccessReviews {
         let path = FieldPath::new("spec");
         let (resource, other) = (spec.get("resourceAttributes"), spec.get("nonResourceAttributes"));
         if resource.is_some() && other.is_some() {
-            errors.invalid(&path.child("nonResourceAttributes"), "spec.nonResourceAttributes", "cannot be specified in combination with resourceAttributes");
+            errors.invalid(
+                &path.child("nonResourceAttributes"),
+                "spec.nonResourceAttributes",
+                "cannot be specified in combination with resourceAttributes",
+            );
         }
         if resource.is_none() && other.is_none() {
-            errors.invalid(&path.child("resourceAttributes"), "spec.resourceAttributes", "exactly one of nonResourceAttributes or resourceAttributes must be specified");
+            errors.invalid(
+                &path.child("resourceAttributes"),
+                "spec.resourceAttributes",
+                "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+            );
         }
         if !self.own && value::text(spec, &["user"]).is_empty() && value::items(spec, &["groups"]).is_empty() {
             errors.invalid(&path.child("user"), "", "at least one of user or group must be specified");
         }
         if kind == "LocalSubjectAccessReview" && value::text(spec, &["resourceAttributes", "namespace"]) != namespace {
-            errors.invalid(&path.child("resourceAttributes").child("namespace"), value::text(spec, &["resourceAttributes", "namespace"]), "must match metadata.namespace");
+            errors.invalid(
+                &path.child("resourceAttributes").child("namespace"),
+                value::text(spec, &["resourceAttributes", "namespace"]),
+                "must match metadata.namespace",
+            );
         }
         if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(&GroupKind::new(AUTHORIZATION, kind), "", &errors)) }
     }

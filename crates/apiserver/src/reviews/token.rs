@@ -74,7 +74,8 @@ impl Handler for TokenRequests {
         if audiences.is_empty() {
             audiences = self.0.audiences().to_vec();
         }
-        let mut subject = Subject { namespace: namespace.clone(), account: name.clone(), account_uid: account.uid().into(), ..Subject::default() };
+        let mut subject =
+            Subject { namespace: namespace.clone(), account: name.clone(), account_uid: account.uid().into(), ..Subject::default() };
         bind(context, &object, &mut subject)?;
         let issued = self.0.issue(&subject, &audiences, seconds)?;
         value::set(&mut object, &["spec", "audiences"], json!(audiences));
@@ -100,7 +101,12 @@ fn bind(context: &Context, object: &Value, subject: &mut Subject) -> Result<(), 
         "Pod" => ("pod", "pods", subject.namespace.as_str()),
         "Secret" => ("secret", "secrets", subject.namespace.as_str()),
         "Node" => ("node", "nodes", ""),
-        other => return Err(ApiError::bad_request(format!("cannot bind token for serviceaccount {:?} to object of type {other:?}", subject.account))),
+        other => {
+            return Err(ApiError::bad_request(format!(
+                "cannot bind token for serviceaccount {:?} to object of type {other:?}",
+                subject.account
+            )));
+        }
     };
     if asking_node.is_some() && word != "pod" {
         return Err(refused("node requested token not bound to a pod"));
@@ -108,13 +114,18 @@ fn bind(context: &Context, object: &Value, subject: &mut Subject) -> Result<(), 
     let resource = GroupResource::new("", plural);
     let bound = objects.get(&resource, namespace, name).ok_or_else(|| ApiError::not_found(&resource, name))?;
     if !uid.is_empty() && uid != bound.uid() {
-        let why = format!("the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated");
+        let why = format!(
+            "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
+        );
         return Err(ApiError::conflict(&resource, name, &why));
     }
     if word == "pod" {
         let pod = bound.value();
         if value::text(&pod, &["spec", "serviceAccountName"]) != subject.account {
-            return Err(ApiError::bad_request(format!("cannot bind token for serviceaccount {:?} to pod running with different serviceaccount name.", subject.account)));
+            return Err(ApiError::bad_request(format!(
+                "cannot bind token for serviceaccount {:?} to pod running with different serviceaccount name.",
+                subject.account
+            )));
         }
         let on = value::text(&pod, &["spec", "nodeName"]);
         if asking_node.is_some_and(|n| n != on) {

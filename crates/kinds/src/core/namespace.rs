@@ -66,6 +66,14 @@ impl Kind for Namespace {
         errors
     }
 
+    fn held(&self, object: &Value) -> bool {
+        !value::items(object, &["spec", "finalizers"]).is_empty()
+    }
+
+    fn mark_deleted(&self, object: &mut Value) {
+        value::set(object, &["status", "phase"], "Terminating");
+    }
+
     fn selectable_fields(&self) -> Vec<Cow<'static, str>> {
         vec!["status.phase".into()]
     }
@@ -84,10 +92,19 @@ impl Kind for Namespace {
     }
 }
 
+/// The old object, with who owns what as the new one has it.
+pub(super) fn keep_managed(new: &mut Value, old: &Value) {
+    let managed = value::at(new, &["metadata", "managedFields"]).cloned();
+    *new = old.clone();
+    if let Some(managed) = managed {
+        value::set(new, &["metadata", "managedFields"], managed);
+    }
+}
+
 /// `/finalize` changes the spec's finalizers and nothing else.
 fn only_finalizers(new: &mut Value, old: &Value) {
     let finalizers = value::at(new, &["spec", "finalizers"]).cloned();
-    *new = old.clone();
+    keep_managed(new, old);
     match finalizers {
         Some(finalizers) => value::set(new, &["spec", "finalizers"], finalizers),
         None => {

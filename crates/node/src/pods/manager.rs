@@ -99,7 +99,7 @@ impl Manager {
                 }
                 _ = tick.tick() => {
                     ticks += 1;
-                    if ticks % CHECKED == 0 {
+                    if ticks.is_multiple_of(CHECKED) {
                         tokio::spawn(self.clone().check());
                     }
                     tokio::spawn(self.clone().rotate_logs());

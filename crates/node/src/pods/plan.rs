@@ -156,7 +156,8 @@ fn inits(view: &View<'_>, spec: &PodSpec, began: bool, plan: &mut Plan) -> bool 
             match seen {
                 Some(seen) if seen.state == Run::Running => {
                     let healthy = check_running(view, container, seen, true, plan);
-                    if !began && !(healthy && view.health.get(&seen.id).is_some_and(|h| h.started)) {
+                    let started = healthy && view.health.get(&seen.id).is_some_and(|h| h.started);
+                    if !began && !started {
                         return false;
                     }
                 }

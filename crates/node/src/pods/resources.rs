@@ -29,11 +29,11 @@ impl Qos {
 
     pub fn of(pod: &Pod) -> Self {
         let Some(spec) = &pod.spec else { return Self::BestEffort };
-        if let Some(resources) = &spec.resources {
-            if amounts(Some(resources)).iter().any(|(r, l)| r.is_some() || l.is_some()) {
-                let equal = amounts(Some(resources)).iter().all(|(r, l)| l.is_some() && (r.is_none() || r == l));
-                return if equal { Self::Guaranteed } else { Self::Burstable };
-            }
+        if let Some(resources) = &spec.resources
+            && amounts(Some(resources)).iter().any(|(r, l)| r.is_some() || l.is_some())
+        {
+            let equal = amounts(Some(resources)).iter().all(|(r, l)| l.is_some() && (r.is_none() || r == l));
+            return if equal { Self::Guaranteed } else { Self::Burstable };
         }
         let mut any = false;
         let mut guaranteed = true;

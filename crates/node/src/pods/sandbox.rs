@@ -19,7 +19,8 @@ pub fn config(pod: &Pod, config: &Config, attempt: u32) -> PodSandboxConfig {
     ]);
     let host_network = spec::host_network(pod);
     let hostname = if host_network {
-        config.node_name.clone()
+        // The node's own name: there is no private one to set.
+        String::new()
     } else {
         let short = hosts::hostname(pod);
         let full = pod.spec.as_ref().and_then(|s| s.set_hostname_as_fqdn) == Some(true);

@@ -144,7 +144,9 @@ impl Reporter {
                 if no_range {
                     patch["spec"] = serde_json::json!({"podCIDR": config.pod_cidr, "podCIDRs": [config.pod_cidr]});
                 }
-                nodes.patch(&config.node_name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+                if let Err(error) = nodes.patch(&config.node_name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+                    tracing::warn!(%error, "the labels of the node could not be brought up to date");
+                }
             }
             return Ok(());
         }
@@ -192,7 +194,10 @@ impl Reporter {
         let patch = serde_json::json!({"status": status});
         nodes.patch_status(&config.node_name, &PatchParams::default(), &Patch::Strategic(&patch)).await?;
         if now.ready.is_ok() {
-            self.lift_taint(nodes, &node).await?;
+            // Where nodes may not change their taints, a controller does it.
+            if let Err(error) = self.lift_taint(nodes, &node).await {
+                tracing::debug!(%error, "the taint of a node that was not ready stays");
+            }
         }
         Ok(())
     }

@@ -124,7 +124,7 @@ impl Kind for Pod {
     fn grace_period(&self, object: &Value, requested: Option<i64>) -> Option<i64> {
         let period = requested.or_else(|| value::int(object, &["spec", "terminationGracePeriodSeconds"])).unwrap_or(30);
         let ended = matches!(value::text(object, &["status", "phase"]), "Failed" | "Succeeded");
-        if value::text(object, &["spec", "nodeName"]).is_empty() || ended { Some(0) } else { Some(period.max(0)) }
+        if value::text(object, &["spec", "nodeName"]).is_empty() || ended { Some(0) } else { Some(if period < 0 { 1 } else { period }) }
     }
 }
 

@@ -31,6 +31,10 @@ fn bind(pod: &mut Value, binding: &Value) -> Result<Value, ApiError> {
     if node.is_empty() {
         return Err(ApiError::bad_request("Binding.target.name: Required value"));
     }
+    let target = value::text(binding, &["target", "kind"]);
+    if !matches!(target, "" | "Node") {
+        return Err(ApiError::bad_request(format!("target.kind: Unsupported value: \"{target}\": supported values: \"Node\", \"<empty>\"")));
+    }
     let uid = value::text(binding, &["metadata", "uid"]);
     let own = value::text(pod, &["metadata", "uid"]);
     if !uid.is_empty() && uid != own {

@@ -42,7 +42,12 @@ pub fn validate(new: &Value, old: &Value) -> FieldErrors {
     if value::int(old_spec, &["terminationGracePeriodSeconds"]).is_some_and(|s| s < 0) && value::int(new_spec, &["terminationGracePeriodSeconds"]) == Some(1) {
         value::carry(&mut allowed, old_spec, &["terminationGracePeriodSeconds"]);
     }
-    let tolerations = |v: &Value| value::items(v, &["tolerations"]).to_vec();
+    let tolerations = |v: &Value| {
+        let mut all = value::items(v, &["tolerations"]).to_vec();
+        // How long something is tolerated may change.
+        all.iter_mut().for_each(|t| drop(value::remove(t, &["tolerationSeconds"])));
+        all
+    };
     if tolerations(old_spec).iter().all(|t| tolerations(new_spec).contains(t)) {
         value::carry(&mut allowed, old_spec, &["tolerations"]);
     } else {
@@ -68,7 +73,7 @@ pub fn validate(new: &Value, old: &Value) -> FieldErrors {
 /// `/ephemeralcontainers`
 pub fn only_ephemeral(new: &mut Value, old: &Value) {
     let containers = value::at(new, &["spec", "ephemeralContainers"]).cloned();
-    *new = old.clone();
+    super::super::namespace::keep_managed(new, old);
     if let Some(containers) = containers {
         value::set(new, &["spec", "ephemeralContainers"], containers);
     }
@@ -101,7 +106,8 @@ pub fn validate_ephemeral(new: &Value, old: &Value) -> FieldErrors {
 
 /// `/resize`
 pub fn only_resources(new: &mut Value, old: &Value) {
-    let mut result = old.clone();
+    let mut result = new.clone();
+    super::super::namespace::keep_managed(&mut result, old);
     for name in ["containers", "initContainers"] {
         let wanted: Vec<Value> = value::items(new, &["spec", name]).to_vec();
         for container in value::items_mut(&mut result, &["spec", name]) {

@@ -40,7 +40,7 @@ pub fn default_spec(spec: &mut Value, place: Place) {
             }
         }
     }
-    if value::flag(spec, &["hostNetwork"]) {
+    if place == Place::Pod && value::flag(spec, &["hostNetwork"]) {
         for name in ["containers", "initContainers"] {
             for container in value::items_mut(spec, &[name]) {
                 for port in value::items_mut(container, &["ports"]) {
@@ -52,9 +52,6 @@ pub fn default_spec(spec: &mut Value, place: Place) {
     }
     for volume in value::items_mut(spec, &["volumes"]) {
         default_volume(volume);
-    }
-    for constraint in value::items_mut(spec, &["topologySpreadConstraints"]) {
-        let _ = constraint;
     }
 }
 

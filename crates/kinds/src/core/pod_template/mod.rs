@@ -24,10 +24,8 @@ pub fn default(template: &mut Value) {
 
 pub fn validate(template: &Value, path: &FieldPath) -> FieldErrors {
     let mut errors = FieldErrors::new();
-    let metadata = path.child("metadata");
     errors.extend(check::labels(value::at(template, &["metadata", "labels"]).unwrap_or(&Value::Null), &path.child("labels")));
     errors.extend(check::annotations(value::at(template, &["metadata", "annotations"]).unwrap_or(&Value::Null), &path.child("annotations")));
-    let _ = metadata;
     errors.extend(validate_spec(get(template, "spec"), get(template, "metadata"), &path.child("spec")));
     if !value::items(template, &["spec", "ephemeralContainers"]).is_empty() {
         errors.forbidden(&path.child("spec").child("ephemeralContainers"), "ephemeral containers not allowed in pod template");
