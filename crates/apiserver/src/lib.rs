@@ -13,6 +13,7 @@ pub mod authorizer;
 pub mod body;
 pub mod catalog;
 mod chain;
+pub mod connect;
 pub mod core;
 pub mod custom;
 pub mod discovery;

@@ -9,6 +9,7 @@ pub mod objects;
 pub mod pods;
 pub mod probes;
 pub mod quantities;
+pub mod server;
 pub mod status;
 pub mod volumes;
 

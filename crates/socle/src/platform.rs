@@ -27,6 +27,8 @@ pub struct Node {
     /// Empty: the address of the interface that the default route leaves by, else the first there is.
     pub address: String,
     pub max_pods: u32,
+    /// Where the node's own API listens.
+    pub kubelet_port: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -100,7 +102,7 @@ impl Default for Platform {
 
 impl Default for Node {
     fn default() -> Self {
-        Self { name: String::new(), address: String::new(), max_pods: 110 }
+        Self { name: String::new(), address: String::new(), max_pods: 110, kubelet_port: 10250 }
     }
 }
 

@@ -15,6 +15,7 @@ mod setup;
 use attach::{attach, check, detach};
 use request::{Command, Request};
 use std::io::{Read, Write};
+use std::path::Path;
 
 pub(crate) use attach::ensure_bridge;
 pub use ipam::{Holder, Leases, Reservation};
@@ -24,6 +25,14 @@ pub use setup::{install, uninstall, write_config};
 
 /// The name that the plugin goes by in the network configuration and in the plugin directory.
 pub const PLUGIN: &str = "socle-cni";
+
+/// The plugin that containerd calls before any other, and expects beside them.
+pub const LOOPBACK: &str = "loopback";
+
+/// Whether a program called by this name is a plugin of ours.
+pub fn is_plugin(name: &str) -> bool {
+    matches!(name, PLUGIN | LOOPBACK)
+}
 
 /// Why a call failed. The codes below 100 are the specification's.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +84,12 @@ pub fn main() -> i32 {
     let mut input = Vec::new();
     // No real configuration comes near this.
     let read = std::io::stdin().take(1 << 20).read_to_end(&mut input);
-    let outcome = read.map_err(CniError::Input).and_then(|_| call(&environment, &input));
+    let called_as = std::env::args_os().next().unwrap_or_default();
+    let outcome = read.map_err(CniError::Input).and_then(|_| {
+        // `attach` brings the loopback link up with the rest, so that one call does it all.
+        let loopback = Path::new(&called_as).file_name().is_some_and(|name| name == LOOPBACK);
+        if loopback { loopback_call(&environment, &input) } else { call(&environment, &input) }
+    });
     let (output, status) = match outcome {
         Ok(output) => (output, 0),
         Err(error) => (respond::failure(respond::version_of(&input), &error), 1),
@@ -84,6 +98,14 @@ pub fn main() -> i32 {
     match stdout.write_all(output.as_bytes()).and_then(|()| stdout.flush()) {
         Ok(()) => status,
         Err(_) => 1,
+    }
+}
+
+fn loopback_call(environment: &Environment, input: &[u8]) -> Result<String, CniError> {
+    match environment.command()? {
+        Command::Version => Ok(respond::versions(respond::version_of(input))),
+        Command::Add => Ok(respond::loopback(respond::version_of(input))),
+        Command::Delete | Command::Check => Ok(String::new()),
     }
 }
 

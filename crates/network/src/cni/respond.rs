@@ -24,6 +24,14 @@ pub fn failure(version: String, error: &CniError) -> String {
     json!({ "cniVersion": version, "code": error.code(), "msg": error.to_string() }).to_string()
 }
 
+pub fn loopback(version: String) -> String {
+    let mut ip = json!({ "interface": 0, "address": "127.0.0.1/8" });
+    if version.starts_with("0.") {
+        ip["version"] = json!("4");
+    }
+    json!({ "cniVersion": version, "interfaces": [{ "name": "lo", "mac": "00:00:00:00:00:00" }], "ips": [ip], "dns": {} }).to_string()
+}
+
 pub fn success(request: &Request, attachment: &Attachment) -> String {
     let namespace = request.namespace.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
     let mut ip = json!({

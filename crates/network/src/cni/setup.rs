@@ -1,6 +1,6 @@
 //! Putting the plugin where the container runtime finds it.
 
-use super::{Network, PLUGIN};
+use super::{LOOPBACK, Network, PLUGIN};
 use crate::files;
 use serde_json::json;
 use std::io;
@@ -29,24 +29,27 @@ pub fn write_config(directory: &Path, network: &Network) -> io::Result<PathBuf> 
     Ok(path)
 }
 
-/// Makes the program `executable` callable as the plugin.
-pub fn install(directory: &Path, executable: &Path) -> io::Result<PathBuf> {
+/// Makes the program `executable` callable as the plugins.
+pub fn install(directory: &Path, executable: &Path) -> io::Result<()> {
     std::fs::create_dir_all(directory)?;
-    let path = directory.join(PLUGIN);
+    [PLUGIN, LOOPBACK].iter().try_for_each(|name| place(directory, name, executable))
+}
+
+fn place(directory: &Path, name: &str, executable: &Path) -> io::Result<()> {
+    let path = directory.join(name);
     if std::fs::read_link(&path).is_ok_and(|target| target == executable) {
-        return Ok(path);
+        return Ok(());
     }
     // Made aside and moved over: a pod that starts in this moment finds the old one or the new one.
-    let temporary = directory.join(format!(".{PLUGIN}.{}", std::process::id()));
+    let temporary = directory.join(format!(".{name}.{}", std::process::id()));
     let _ = std::fs::remove_file(&temporary);
     std::os::unix::fs::symlink(executable, &temporary)?;
-    std::fs::rename(&temporary, &path)?;
-    Ok(path)
+    std::fs::rename(&temporary, &path)
 }
 
 /// Takes both away again.
 pub fn uninstall(conf_dir: &Path, bin_dir: &Path) -> io::Result<()> {
-    for path in [conf_dir.join(CONFIG), bin_dir.join(PLUGIN)] {
+    for path in [conf_dir.join(CONFIG), bin_dir.join(PLUGIN), bin_dir.join(LOOPBACK)] {
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

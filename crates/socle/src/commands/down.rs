@@ -19,7 +19,7 @@ pub fn run(options: &Down) -> anyhow::Result<()> {
     }
     runtime::stop_everything(&layout);
     println!("containers stopped");
-    network::cleanup(&crate::wiring::network_config(&platform, &layout)?);
+    network::cleanup(&crate::wiring::network_config(&platform, &layout)?).context("removing the network")?;
     println!("network removed");
     for dir in [&layout.run].into_iter().chain(options.purge.then_some(&layout.data)) {
         if dir.exists() {

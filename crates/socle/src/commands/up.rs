@@ -30,7 +30,10 @@ pub fn run(options: Up) -> anyhow::Result<()> {
     // ring for every TLS peer in the process; a second installation would be a second default.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("socle").build()?;
-    runtime.block_on(serve(platform, layout))
+    let outcome = runtime.block_on(serve(platform, layout));
+    // A thread that waits for containerd's end would hold us as long as containerd lives.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// The platform file with the flags laid over it.

@@ -48,7 +48,10 @@ pub fn service(object: &Value) -> FieldErrors {
         errors.invalid(&at, seconds, "must be greater than 0 and less than 86400");
     }
     for name in ["externalTrafficPolicy", "internalTrafficPolicy"] {
-        rules::one_of(value::text(spec, &[name]), &["Cluster", "Local"], &at.child(name), &mut errors);
+        let found = value::text(spec, &[name]);
+        if !found.is_empty() {
+            rules::one_of(found, &["Cluster", "Local"], &at.child(name), &mut errors);
+        }
     }
     if !value::text(spec, &["externalTrafficPolicy"]).is_empty() && !matches!(ty, "LoadBalancer" | "NodePort") {
         let has_external = !value::items(spec, &["externalIPs"]).is_empty();

@@ -1,0 +1,125 @@
+//! Sessions with containers. The runtime's streaming server speaks the protocols (SPDY, WebSocket);
+//! from the moment it agrees, bytes are passed both ways unread.
+
+use super::query::Query;
+use super::{Body, Inner, Refusal, containers, wrap};
+use crate::cri::RuntimeError;
+use crate::cri::api::{AttachRequest, ExecRequest};
+use http::uri::{PathAndQuery, Uri};
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// The runtime is on the same machine.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// What of the container's standard streams a session has.
+struct Wanted {
+    tty: bool,
+    stdin: bool,
+    stdout: bool,
+    stderr: bool,
+}
+
+impl Wanted {
+    /// As the kubelet API spells them; the names of the public API are understood too.
+    fn of(query: &Query) -> Result<Self, Refusal> {
+        let tty = query.flag("tty");
+        let wanted = Self {
+            tty,
+            stdin: query.flag("input") || query.flag("stdin"),
+            stdout: query.flag("output") || query.flag("stdout"),
+            // A terminal has one output.
+            stderr: !tty && (query.flag("error") || query.flag("stderr")),
+        };
+        if !wanted.stdin && !wanted.stdout && !wanted.stderr {
+            return Err(Refusal::bad("you must specify at least 1 of stdin, stdout, stderr"));
+        }
+        Ok(wanted)
+    }
+}
+
+pub async fn exec(inner: &Inner, namespace: &str, pod: &str, container: &str, query: &Query) -> Result<String, Refusal> {
+    let wanted = Wanted::of(query)?;
+    let pod = containers::pod(&*inner.pods, namespace, pod)?;
+    let id = containers::running(inner, &pod, container)?.id;
+    let cmd = query.all("command").map(str::to_string).collect();
+    let request = ExecRequest { container_id: id, cmd, tty: wanted.tty, stdin: wanted.stdin, stdout: wanted.stdout, stderr: wanted.stderr };
+    inner.runtime.exec(request).await.map_err(|e| refusal(e, container))
+}
+
+pub async fn attach(inner: &Inner, namespace: &str, pod: &str, container: &str, query: &Query) -> Result<String, Refusal> {
+    let wanted = Wanted::of(query)?;
+    let pod = containers::pod(&*inner.pods, namespace, pod)?;
+    let id = containers::running(inner, &pod, container)?.id;
+    let request = AttachRequest { container_id: id, tty: wanted.tty, stdin: wanted.stdin, stdout: wanted.stdout, stderr: wanted.stderr };
+    inner.runtime.attach(request).await.map_err(|e| refusal(e, container))
+}
+
+pub async fn port_forward(inner: &Inner, namespace: &str, name: &str, query: &Query) -> Result<String, Refusal> {
+    let pod = containers::pod(&*inner.pods, namespace, name)?;
+    let parse = |text: &str| text.trim().parse::<u16>().ok().filter(|p| *p > 0).map(i32::from);
+    let texts = ["port", "ports"].into_iter().flat_map(|n| query.all(n)).flat_map(|v| v.split(',')).filter(|t| !t.is_empty());
+    let ports = texts.map(|t| parse(t).ok_or_else(|| Refusal::bad(format!("invalid port {t:?}")))).collect::<Result<Vec<_>, _>>()?;
+    let sandbox = inner.pods.sandbox(containers::uid(&pod));
+    let sandbox = sandbox.ok_or_else(|| Refusal::internal(format!("failed to find sandbox of pod {name:?} in namespace {namespace:?}")))?;
+    inner.runtime.port_forward(&sandbox, ports).await.map_err(Refusal::internal)
+}
+
+fn refusal(error: RuntimeError, container: &str) -> Refusal {
+    match error {
+        RuntimeError::NotFound(_) => Refusal::internal(format!("container not found ({container:?})")),
+        other => Refusal::internal(other),
+    }
+}
+
+/// Sends `request` on to `url` and joins the two connections if the other side switches protocols.
+pub async fn relay(url: &str, mut request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    if !request.headers().contains_key(header::UPGRADE) {
+        return Err(Refusal::bad("unable to upgrade: missing upgrade headers in request"));
+    }
+    let target: Uri = url.parse().map_err(|_| Refusal::internal(format!("the runtime gave an unusable address: {url:?}")))?;
+    let authority = target.authority().ok_or_else(|| Refusal::internal("the runtime gave an address without a host"))?.clone();
+    let address = (authority.host().trim_matches(['[', ']']).to_string(), authority.port_u16().unwrap_or(80));
+    let stream = tokio::time::timeout(CONNECT, TcpStream::connect((address.0.as_str(), address.1))).await;
+    let stream = stream.map_err(Refusal::internal)?.map_err(|e| Refusal(StatusCode::BAD_GATEWAY, format!("error dialing backend: {e}")))?;
+    let _ = stream.set_nodelay(true);
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Refusal::internal)?;
+    tokio::spawn(connection.with_upgrades());
+
+    let mut outgoing = Request::new(Empty::<bytes::Bytes>::new());
+    *outgoing.method_mut() = request.method().clone();
+    // Ports of the old WebSocket form of port forwarding are in the query, which the runtime's address lacks.
+    *outgoing.uri_mut() = with_query(&target, request.uri().query());
+    *outgoing.headers_mut() = request.headers().clone();
+    let headers = outgoing.headers_mut();
+    for name in [header::AUTHORIZATION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
+        headers.remove(name);
+    }
+    headers.insert(header::HOST, HeaderValue::from_str(authority.as_str()).map_err(Refusal::internal)?);
+    let mut response = sender.send_request(outgoing).await.map_err(|e| Refusal(StatusCode::BAD_GATEWAY, e.to_string()))?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(response.map(|b| wrap(b.map_err(std::io::Error::other))));
+    }
+    let (near, far) = (hyper::upgrade::on(&mut request), hyper::upgrade::on(&mut response));
+    tokio::spawn(async move {
+        let (Ok(near), Ok(far)) = tokio::join!(near, far) else { return };
+        let joined = tokio::io::copy_bidirectional(&mut TokioIo::new(near), &mut TokioIo::new(far)).await;
+        tracing::trace!(?joined, "a session ended");
+    });
+    Ok(response.map(|_| wrap(Empty::new())))
+}
+
+fn with_query(target: &Uri, query: Option<&str>) -> Uri {
+    let path = target.path();
+    let joined = match (target.query(), query) {
+        (Some(own), _) => format!("{path}?{own}"),
+        (None, Some(query)) => format!("{path}?{query}"),
+        (None, None) => path.to_string(),
+    };
+    joined.parse::<PathAndQuery>().map_or_else(|_| Uri::from_static("/"), Uri::from)
+}

@@ -1,0 +1,187 @@
+//! The platform's own PKI: one authority and one service-account key, made at the first start and kept;
+//! the certificates of this process are made anew at each start and never written down.
+
+use crate::layout::Layout;
+use anyhow::Context;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use std::fs;
+use std::io::Write;
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+const CA_DAYS: i64 = 3650;
+const LEAF_DAYS: i64 = 365;
+
+pub struct Pki {
+    pub ca_pem: String,
+    ca: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+    /// PKCS#8 in DER.
+    pub service_account_key: Vec<u8>,
+}
+
+/// A certificate and its key, in PEM.
+pub struct Leaf {
+    pub certificate: String,
+    pub key: String,
+    chain: Vec<CertificateDer<'static>>,
+    secret: PrivateKeyDer<'static>,
+}
+
+impl Pki {
+    pub fn open(layout: &Layout) -> anyhow::Result<Self> {
+        let dir = layout.pki();
+        fs::create_dir_all(&dir)?;
+        let (crt, key) = (dir.join("ca.crt"), dir.join("ca.key"));
+        // The key is written last: a pair without a key was not finished.
+        if !key.exists() {
+            let pair = KeyPair::generate()?;
+            let mut params = CertificateParams::default();
+            params.distinguished_name = name("socle-ca", &[]);
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+            valid(&mut params, CA_DAYS);
+            write(&crt, params.self_signed(&pair)?.pem().as_bytes(), 0o644)?;
+            write(&key, pair.serialize_pem().as_bytes(), 0o600)?;
+        }
+        let ca_pem = fs::read_to_string(&crt).with_context(|| crt.display().to_string())?;
+        let pair = KeyPair::from_pem(&fs::read_to_string(&key).with_context(|| key.display().to_string())?)
+            .with_context(|| format!("{} is not a private key", key.display()))?;
+        let issuer = Issuer::from_ca_cert_pem(&ca_pem, pair).with_context(|| format!("{} is not a certificate", crt.display()))?;
+        let ca = pem::parse(&ca_pem).with_context(|| crt.display().to_string())?.into_contents().into();
+        let sa = dir.join("service-account.key");
+        if !sa.exists() {
+            let der = apiserver::auth::tokens::Tokens::generate()?;
+            write(&sa, pem::encode(&pem::Pem::new("PRIVATE KEY", der)).as_bytes(), 0o600)?;
+        }
+        let text = fs::read_to_string(&sa).with_context(|| sa.display().to_string())?;
+        let service_account_key = pem::parse(text).with_context(|| sa.display().to_string())?.into_contents();
+        Ok(Self { ca_pem, ca, issuer, service_account_key })
+    }
+
+    /// For a server that goes by these names and addresses.
+    pub fn server(&self, common_name: &str, names: &[String], addresses: &[IpAddr]) -> anyhow::Result<Leaf> {
+        let mut params = CertificateParams::new(names.to_vec())?;
+        params.distinguished_name = name(common_name, &[]);
+        params.subject_alt_names.extend(addresses.iter().map(|ip| SanType::IpAddress(*ip)));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.sign(params)
+    }
+
+    /// For a client that the API server knows as `user` of `groups`.
+    pub fn client(&self, user: &str, groups: &[&str]) -> anyhow::Result<Leaf> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = name(user, groups);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(params)
+    }
+
+    fn sign(&self, mut params: CertificateParams) -> anyhow::Result<Leaf> {
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        valid(&mut params, LEAF_DAYS);
+        let pair = KeyPair::generate()?;
+        let certificate = params.signed_by(&pair, &self.issuer)?;
+        Ok(Leaf {
+            certificate: certificate.pem(),
+            key: pair.serialize_pem(),
+            chain: vec![certificate.der().clone(), self.ca.clone()],
+            secret: PrivatePkcs8KeyDer::from(pair.serialize_der()).into(),
+        })
+    }
+
+    fn roots(&self) -> anyhow::Result<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.ca.clone())?;
+        Ok(roots)
+    }
+
+    /// Serves as `leaf`; clients may present a certificate of ours.
+    pub fn server_config(&self, leaf: Leaf, protocols: &[&[u8]]) -> anyhow::Result<Arc<ServerConfig>> {
+        let verifier = WebPkiClientVerifier::builder(Arc::new(self.roots()?)).allow_unauthenticated().build()?;
+        let mut config = ServerConfig::builder().with_client_cert_verifier(verifier).with_single_cert(leaf.chain, leaf.secret)?;
+        config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
+        Ok(Arc::new(config))
+    }
+
+    /// Connects as `leaf` to servers of ours.
+    pub fn client_config(&self, leaf: Leaf) -> anyhow::Result<Arc<ClientConfig>> {
+        let config = ClientConfig::builder().with_root_certificates(self.roots()?).with_client_auth_cert(leaf.chain, leaf.secret)?;
+        Ok(Arc::new(config))
+    }
+}
+
+fn name(common_name: &str, organizations: &[&str]) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    for organization in organizations {
+        name.push(DnType::OrganizationName, *organization);
+    }
+    name.push(DnType::CommonName, common_name);
+    name
+}
+
+fn valid(params: &mut CertificateParams, days: i64) {
+    let now = std::time::SystemTime::now();
+    // A little into the past, for clocks that are behind.
+    params.not_before = (now - std::time::Duration::from_secs(3600)).into();
+    params.not_after = (now + std::time::Duration::from_secs(days as u64 * 86400)).into();
+}
+
+/// Durable before it counts, and never half written.
+fn write(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = fs::File::options().create(true).write(true).truncate(true).mode(mode).open(&new).with_context(|| new.display().to_string())?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    if let Some(dir) = path.parent() {
+        fs::File::open(dir)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Writes the administrator's kubeconfig where there is none for this authority and address yet, so
+/// that copies of it stay good.
+pub fn write_kubeconfig(pki: &Pki, path: &Path, server: &str) -> anyhow::Result<()> {
+    use base64::Engine;
+    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let authority = encode(&pki.ca_pem);
+    const YOUNG: std::time::Duration = std::time::Duration::from_secs(300 * 86400);
+    if let (Ok(text), Ok(meta)) = (fs::read_to_string(path), fs::metadata(path)) {
+        let age = meta.modified().ok().and_then(|t| t.elapsed().ok()).unwrap_or_default();
+        if text.contains(&authority) && text.contains(server) && age < YOUNG {
+            return Ok(());
+        }
+    }
+    let leaf = pki.client("kubernetes-admin", &["system:masters"])?;
+    let text = format!(
+        "apiVersion: v1
+kind: Config
+clusters:
+- name: socle
+  cluster:
+    server: {server}
+    certificate-authority-data: {authority}
+users:
+- name: admin
+  user:
+    client-certificate-data: {}
+    client-key-data: {}
+contexts:
+- name: socle
+  context:
+    cluster: socle
+    user: admin
+current-context: socle
+",
+        encode(&leaf.certificate),
+        encode(&leaf.key)
+    );
+    write(path, text.as_bytes(), 0o600)
+}
