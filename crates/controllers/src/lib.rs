@@ -3,13 +3,18 @@
 
 mod context;
 mod deployment;
+mod endpointslice;
 mod expectations;
+mod garbage;
 mod namespace;
+mod node_lifecycle;
+mod job;
 mod owned;
 mod pods;
 mod replicas;
 mod revision;
 mod serviceaccount;
+mod statefulset;
 mod volumes;
 
 pub use context::Context;
@@ -26,6 +31,11 @@ pub async fn run(context: Context) {
         Box::pin(replicas::run_sets(context.clone())),
         Box::pin(replicas::run_controllers(context.clone())),
         Box::pin(deployment::run(context.clone())),
+        Box::pin(job::run(context.clone())),
+        Box::pin(node_lifecycle::run(context.clone())),
+        Box::pin(statefulset::run(context.clone())),
+        Box::pin(garbage::run(context.clone())),
+        Box::pin(endpointslice::run(context.clone())),
         Box::pin(namespace::run(context.clone())),
         Box::pin(serviceaccount::run(context.clone())),
         Box::pin(volumes::run(context.clone())),

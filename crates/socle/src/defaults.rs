@@ -12,10 +12,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::fmt::Debug;
 
-pub const PROVISIONER: &str = "socle.dev/local";
-
 pub async fn apply(client: &Client, network: &network::Config) -> Result<(), kube::Error> {
-    make::<StorageClass>(Api::all(client.clone()), json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "local", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}, "provisioner": PROVISIONER, "reclaimPolicy": "Delete", "volumeBindingMode": "WaitForFirstConsumer", "allowVolumeExpansion": false})).await?;
+    make::<StorageClass>(Api::all(client.clone()), storage::default_class()).await?;
     let class = json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass",
         "metadata": {"name": proxy::ingress::CLASS, "annotations": {"ingressclass.kubernetes.io/is-default-class": "true"}},

@@ -105,6 +105,13 @@ pub async fn start(platform: &Platform, layout: &Layout, say: &Say, stop: Cancel
     }));
     tasks.spawn(network::run_services(network.clone(), informers.clone(), stop.clone()));
     tasks.spawn(network::run_dns(network.clone(), informers.clone(), stop.clone()));
+    tasks.spawn(storage::run(storage::Config {
+        node_name: node_name.clone(),
+        root: layout.volumes(),
+        informers: informers.clone(),
+        recorder: Recorder::new(admin("system:socle"), storage::PROVISIONER, &node_name),
+        stop: stop.clone(),
+    }));
     if platform.ingress.enabled {
         let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let config = proxy::Config {
@@ -146,7 +153,7 @@ pub async fn start(platform: &Platform, layout: &Layout, say: &Say, stop: Cancel
     let agent = node::Node::start(config, &Informers::new(node_client), runtime.clone(), claims, stop.clone());
     let pods = agent.pods();
     tasks.spawn(agent.join());
-    let _ = pods;
+    kubelet_api(platform, &pki, &node_name, node_address, pods, runtime, &tasks, stop.clone()).await?;
 
     wait_for_node(&informers, &node_name, say).await;
     if platform.ingress.enabled {
@@ -198,7 +205,7 @@ async fn api_server(
     apiserver::reviews::register(&mut handlers, tokens, rbac);
     handlers.on("", "pods", "eviction", Arc::new(apiserver::eviction::Evictions));
     let kubelet = pki.client("system:kube-apiserver", &["system:masters"])?;
-    let _ = kubelet;
+    apiserver::connect::register(&mut handlers, pki.client_config(kubelet)?);
 
     let own = [platform.network.bridge.as_str(), "socle-dns"];
     let fallback = network::Config::default().gateway();
@@ -236,6 +243,25 @@ async fn api_server(
     tasks.spawn(apiserver::listener::serve(server.clone(), listener, tls, stop));
     pki::write_kubeconfig(pki, &layout.admin_kubeconfig(), &format!("https://127.0.0.1:{port}"))?;
     Ok((server, address))
+}
+
+#[allow(clippy::too_many_arguments, reason = "every part of the wiring is named once, here")]
+async fn kubelet_api(
+    platform: &Platform,
+    pki: &Pki,
+    name: &str,
+    address: Ipv4Addr,
+    pods: Arc<dyn node::Pods>,
+    runtime: Arc<dyn node::cri::Runtime>,
+    tasks: &TaskTracker,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let leaf = pki.server(&format!("system:node:{name}"), &[name.to_string()], &[IpAddr::V4(address), IpAddr::V4(Ipv4Addr::LOCALHOST)])?;
+    let tls = pki.server_config(leaf, &[b"http/1.1"])?;
+    let port = platform.node.kubelet_port;
+    let listener = TcpListener::bind(("0.0.0.0", port)).await.with_context(|| format!("the kubelet API cannot listen on port {port}"))?;
+    tasks.spawn(node::server::Server::new(name, runtime, pods).serve(listener, tls, stop));
+    Ok(())
 }
 
 async fn wait_for_node(informers: &Informers, name: &str, say: &Say) {

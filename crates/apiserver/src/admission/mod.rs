@@ -3,10 +3,12 @@
 //! plugins see what would be stored.
 
 mod escalation;
+mod limit_ranger;
 mod lookup;
 mod namespace_lifecycle;
 mod node_restriction;
 mod pods;
+mod quota;
 mod service_account;
 mod storage;
 
@@ -87,6 +89,7 @@ impl Admission {
 pub fn standard(config: &crate::server::Config) -> Result<Admission, crate::allocate::BadRange> {
     Ok(Admission::new(vec![
         Arc::new(namespace_lifecycle::NamespaceLifecycle),
+        Arc::new(limit_ranger::LimitRanger),
         Arc::new(service_account::ServiceAccount),
         Arc::new(node_restriction::NodeRestriction),
         Arc::new(pods::TaintNodesByCondition),
@@ -99,5 +102,6 @@ pub fn standard(config: &crate::server::Config) -> Result<Admission, crate::allo
         Arc::new(storage::DefaultIngressClass),
         Arc::new(escalation::Escalation),
         Arc::new(crate::allocate::Services::new(&config.service_cidr, config.node_port_range.clone())?),
+        Arc::new(quota::ResourceQuota::default()),
     ]))
 }

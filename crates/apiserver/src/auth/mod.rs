@@ -26,6 +26,8 @@ impl Authenticator for Union<dyn Authenticator> {
         let mut refused = None;
         for member in &self.0 {
             match member.authenticate(parts, peer).await {
+                // Wrong credentials are not the same as none.
+                Ok(Some(user)) if refused.is_some() && user.name == User::anonymous().name => break,
                 Ok(Some(user)) => return Ok(Some(user)),
                 Ok(None) => {}
                 // Another member may still know these credentials.
@@ -59,5 +61,28 @@ impl Authenticator for Anonymous {
     async fn authenticate(&self, parts: &http::request::Parts, _: Option<&PeerCertificates>) -> Result<Option<User>, ApiError> {
         // What looks like credentials and was not recognised is wrong rather than absent.
         Ok((!parts.headers.contains_key(http::header::AUTHORIZATION)).then(User::anonymous))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Refuses;
+
+    #[async_trait]
+    impl Authenticator for Refuses {
+        async fn authenticate(&self, _: &http::request::Parts, _: Option<&PeerCertificates>) -> Result<Option<User>, ApiError> {
+            Err(ApiError::unauthorized("Unauthorized"))
+        }
+    }
+
+    #[tokio::test]
+    async fn refused_credentials_do_not_become_anonymous() {
+        let (parts, ()) = http::Request::new(()).into_parts();
+        let refused = Union::<dyn Authenticator>(vec![Arc::new(Refuses), Arc::new(Anonymous)]);
+        assert_eq!(refused.authenticate(&parts, None).await.unwrap_err().code, 401);
+        let nothing = Union::<dyn Authenticator>(vec![Arc::new(Anonymous)]);
+        assert_eq!(nothing.authenticate(&parts, None).await.unwrap().unwrap().name, User::anonymous().name);
     }
 }

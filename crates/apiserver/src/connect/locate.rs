@@ -53,9 +53,10 @@ pub fn node_address(node: &Value) -> Result<String, ApiError> {
     let addresses = value::items(node, &["status", "addresses"]);
     let of = |kind: &str| addresses.iter().find(|a| value::text(a, &["type"]) == kind).map(|a| value::text(a, &["address"]));
     let found = ["InternalIP", "Hostname", "InternalDNS", "ExternalIP", "ExternalDNS"].into_iter().find_map(of);
-    found.filter(|a| !a.is_empty()).map(str::to_string).ok_or_else(|| {
-        ApiError::internal(format!("no preferred addresses found; known addresses: {}", Value::from(addresses.to_vec())))
-    })
+    found
+        .filter(|a| !a.is_empty())
+        .map(str::to_string)
+        .ok_or_else(|| ApiError::internal(format!("no preferred addresses found; known addresses: {}", Value::from(addresses.to_vec()))))
 }
 
 /// `name`, `name:port`, `scheme:name:port` of a proxied path.
@@ -123,7 +124,8 @@ pub fn service(objects: &dyn Objects, namespace: &str, id: &str) -> Result<(Stri
             named.or_else(|| all.iter().find(|p| number.is_some() && value::int(p, &["port"]) == number))
         }
     };
-    let chosen = chosen.ok_or_else(|| ApiError::unavailable(format!("no service port {:?} found for service {:?}", spot.port, spot.name)))?;
+    let chosen =
+        chosen.ok_or_else(|| ApiError::unavailable(format!("no service port {:?} found for service {:?}", spot.port, spot.name)))?;
     let port_name = value::text(chosen, &["name"]);
     let slices = objects.list(&GroupResource::new("discovery.k8s.io", "endpointslices"), Some(namespace));
     let mut found: Vec<(String, u16)> = Vec::new();
@@ -137,7 +139,10 @@ pub fn service(objects: &dyn Objects, namespace: &str, id: &str) -> Result<(Stri
             found.extend(address.filter(|_| ready).map(|a| (a.to_string(), port)));
         }
     }
-    let (ip, port) = found.choose(&mut rand::rng()).cloned().ok_or_else(|| ApiError::unavailable(format!("no endpoints available for service {id:?}")))?;
+    let (ip, port) = found
+        .choose(&mut rand::rng())
+        .cloned()
+        .ok_or_else(|| ApiError::unavailable(format!("no endpoints available for service {id:?}")))?;
     proxyable(&ip)?;
     Ok((ip, port, spot.scheme == "https"))
 }
@@ -149,7 +154,8 @@ mod tests {
 
     #[test]
     fn a_container_must_be_named_where_there_are_several() {
-        let pod = json!({"metadata": {"name": "x"}, "spec": {"initContainers": [{"name": "i"}], "containers": [{"name": "a"}, {"name": "b"}]}});
+        let pod =
+            json!({"metadata": {"name": "x"}, "spec": {"initContainers": [{"name": "i"}], "containers": [{"name": "a"}, {"name": "b"}]}});
         assert_eq!(container(&pod, "i").unwrap(), "i");
         assert_eq!(container(&pod, "").unwrap_err().message, "a container name must be specified for pod x, choose one of: [i a b]");
         assert_eq!(container(&pod, "c").unwrap_err().message, "container c is not valid for pod x");

@@ -42,7 +42,9 @@ impl Handler for Log {
         let path = format!("/containerLogs/{namespace}/{name}/{container}?{}", super::sessions::encode(pairs));
         let outgoing = Request::get(path).header(header::HOST, target.authority()).body(body::empty()).map_err(ApiError::internal)?;
         let response = client::send(&target, outgoing).await;
-        let response = response.map_err(|e| ApiError::internal(format!("Get \"https://{}/containerLogs/{namespace}/{name}/{container}\": {e}", target.authority())))?;
+        let response = response.map_err(|e| {
+            ApiError::internal(format!("Get \"https://{}/containerLogs/{namespace}/{name}/{container}\": {e}", target.authority()))
+        })?;
         if response.status().is_success() {
             return Ok(plain(body::wrap(response.into_body())));
         }

@@ -35,7 +35,9 @@ impl Kind {
         const STREAMS: [(&str, &str); 4] = [("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")];
         let streams = STREAMS.iter().filter(|(name, _)| query.flag(name)).map(|(_, theirs)| (*theirs, "1"));
         match self {
-            Self::Exec => format!("/exec/{namespace}/{pod}/{container}?{}", encode(streams.chain(query.all("command").map(|c| ("command", c))))),
+            Self::Exec => {
+                format!("/exec/{namespace}/{pod}/{container}?{}", encode(streams.chain(query.all("command").map(|c| ("command", c)))))
+            }
             Self::Attach => format!("/attach/{namespace}/{pod}/{container}?{}", encode(streams)),
             Self::PortForward => format!("/portForward/{namespace}/{pod}?{}", encode(query.all("ports").map(|p| ("port", p)))),
         }
@@ -73,7 +75,8 @@ impl Handler for Sessions {
         let target = locate::kubelet(&*objects, node, &self.tls)?;
         let mut outgoing = Request::new(body::empty());
         *outgoing.method_mut() = request.method().clone();
-        *outgoing.uri_mut() = self.kind.path(namespace, name, &container, &query).parse().map_err(|e| ApiError::bad_request(format!("{e}")))?;
+        *outgoing.uri_mut() =
+            self.kind.path(namespace, name, &container, &query).parse().map_err(|e| ApiError::bad_request(format!("{e}")))?;
         *outgoing.headers_mut() = request.headers().clone();
         let headers = outgoing.headers_mut();
         client::strip(headers, true);
@@ -121,7 +124,10 @@ mod tests {
     #[test]
     fn parameters_are_translated_for_the_kubelet() {
         let query = Query::parse("command=sh&command=-c&command=echo%20%26%20a&stdin=true&stdout=1&stderr=false&tty=true");
-        assert_eq!(Kind::Exec.path("n", "p", "c", &query), "/exec/n/p/c?input=1&output=1&tty=1&command=sh&command=-c&command=echo%20%26%20a");
+        assert_eq!(
+            Kind::Exec.path("n", "p", "c", &query),
+            "/exec/n/p/c?input=1&output=1&tty=1&command=sh&command=-c&command=echo%20%26%20a"
+        );
         assert_eq!(Kind::PortForward.path("n", "p", "", &Query::parse("ports=80&ports=81")), "/portForward/n/p?port=80&port=81");
     }
 }

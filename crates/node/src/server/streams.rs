@@ -7,7 +7,7 @@ use crate::cri::RuntimeError;
 use crate::cri::api::{AttachRequest, ExecRequest};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -103,7 +103,11 @@ pub async fn relay(url: &str, mut request: Request<Incoming>) -> Result<Response
     headers.insert(header::HOST, HeaderValue::from_str(authority.as_str()).map_err(Refusal::internal)?);
     let mut response = sender.send_request(outgoing).await.map_err(|e| Refusal(StatusCode::BAD_GATEWAY, e.to_string()))?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(response.map(|b| wrap(b.map_err(std::io::Error::other))));
+        // These speak of the runtime's connection only.
+        for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
+            response.headers_mut().remove(name);
+        }
+        return Ok(response.map(wrap));
     }
     let (near, far) = (hyper::upgrade::on(&mut request), hyper::upgrade::on(&mut response));
     tokio::spawn(async move {
@@ -122,4 +126,73 @@ fn with_query(target: &Uri, query: Option<&str>) -> Uri {
         (None, None) => path.to_string(),
     };
     joined.parse::<PathAndQuery>().map_or_else(|_| Uri::from_static("/"), Uri::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::service::service_fn;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// A runtime that answers `head` and then echoes; and this API in front of it.
+    async fn through(head: &'static str) -> TcpStream {
+        let runtime = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/exec/token", runtime.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = runtime.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                stream.read_buf(&mut request).await.unwrap();
+            }
+            let request = String::from_utf8(request).unwrap();
+            assert!(
+                request.starts_with("POST /exec/token?command=sh HTTP/1.1\r\n") && request.to_lowercase().contains("upgrade: spdy/3.1"),
+                "{request}"
+            );
+            stream.write_all(head.as_bytes()).await.unwrap();
+            if head.starts_with("HTTP/1.1 101") {
+                let (mut reader, mut writer) = stream.split();
+                tokio::io::copy(&mut reader, &mut writer).await.unwrap();
+            }
+        });
+        let api = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = api.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (stream, _) = api.accept().await.unwrap();
+            let service = service_fn(move |request| {
+                let url = url.clone();
+                async move { relay(&url, request).await.map_err(|Refusal(_, why)| std::io::Error::other(why)) }
+            });
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await.unwrap();
+        });
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let head = "POST /exec/n/p/c?command=sh HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n";
+        client.write_all(head.as_bytes()).await.unwrap();
+        client
+    }
+
+    #[tokio::test]
+    async fn an_upgraded_connection_carries_bytes_both_ways() {
+        let mut client = through("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n").await;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            client.read_buf(&mut head).await.unwrap();
+        }
+        let head = String::from_utf8(head).unwrap().to_lowercase();
+        assert!(head.starts_with("http/1.1 101") && head.contains("x-stream-protocol-version: v4.channel.k8s.io"), "{head}");
+        client.write_all(b"\x80\x03hello").await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut echoed = Vec::new();
+        client.read_to_end(&mut echoed).await.unwrap();
+        assert_eq!(echoed, b"\x80\x03hello");
+    }
+
+    #[tokio::test]
+    async fn what_the_runtime_refuses_is_refused() {
+        let mut client = through("HTTP/1.1 403 Forbidden\r\n\r\n").await;
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 403");
+    }
 }

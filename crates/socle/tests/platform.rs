@@ -1,0 +1,188 @@
+//! The platform end to end: the binary, containerd, kubectl and the reference application. The steps
+//! share one cluster and run in order; each is named after what it shows.
+
+mod support;
+
+use std::time::Duration;
+use support::{Cluster, get, root, wait};
+
+#[test]
+fn the_platform_runs_the_reference_application_and_loses_nothing() {
+    if let Some(why) = Cluster::missing() {
+        eprintln!("skipped: {why}");
+        return;
+    }
+    let mut cluster = Cluster::start(&[]);
+    a_second_instance_over_the_same_data_says_so(&cluster);
+    kubectl_finds_its_way_around(&cluster);
+    a_bad_manifest_is_refused_in_upstreams_words(&cluster);
+    a_deployment_rolls_out_scales_and_rolls_back(&cluster);
+    a_crashing_pod_backs_off_and_a_missing_image_is_told(&cluster);
+    the_reference_application_answers_and_its_data_outlives_its_pods(&mut cluster);
+    a_deleted_namespace_takes_everything_with_it(&cluster);
+}
+
+fn a_second_instance_over_the_same_data_says_so(cluster: &Cluster) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_socle")).args(["up", "--data-dir"]).arg(cluster.data()).output().expect("socle runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("another socle (pid"), "{said}");
+}
+
+fn kubectl_finds_its_way_around(cluster: &Cluster) {
+    cluster.eventually(&["get", "nodes"], |out| out.contains(" Ready "));
+    assert!(cluster.kubectl(&["get", "namespaces", "-o", "name"]).contains("namespace/kube-system"));
+    assert!(cluster.kubectl(&["api-resources"]).contains("deployments"));
+    assert!(cluster.kubectl(&["explain", "pod.spec.containers"]).contains("FIELDS"));
+    assert!(cluster.kubectl(&["cluster-info"]).contains("is running at"));
+    assert!(cluster.kubectl(&["get", "storageclass"]).contains("(default)"));
+    let dry = cluster.kubectl(&["create", "configmap", "dry", "--from-literal=a=b", "--dry-run=server", "-o", "yaml"]);
+    assert!(dry.contains("uid:"), "{dry}");
+    assert!(cluster.refused(&["get", "configmap", "dry"]).contains("not found"));
+}
+
+fn a_bad_manifest_is_refused_in_upstreams_words(cluster: &Cluster) {
+    let path = cluster.dir.join("bad.yaml");
+    let mut refused = |manifest: &str| {
+        std::fs::write(&path, manifest).expect("written");
+        cluster.refused(&["apply", "-f", path.to_str().expect("a path")])
+    };
+    let said = refused("apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: a, image: b, imagee: c}]}\n");
+    assert!(said.contains("unknown field \"spec.containers[0].imagee\""), "{said}");
+    let said = refused("apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: Bad_Name, image: b}]}\n");
+    assert!(said.contains("spec.containers[0].name: Invalid value: \"Bad_Name\""), "{said}");
+    let said = refused("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, namespace: nowhere}\n");
+    assert!(said.contains("namespaces \"nowhere\" not found"), "{said}");
+    let said = refused("apiVersion: v1\nkind: [unclosed\n");
+    assert!(said.contains("error parsing"), "{said}");
+}
+
+fn a_deployment_rolls_out_scales_and_rolls_back(cluster: &Cluster) {
+    let manifest = |text: &str| {
+        format!(
+            "apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web, namespace: default}}
+spec:
+  replicas: 2
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: web
+        image: localhost/socle/busybox:latest
+        imagePullPolicy: IfNotPresent
+        command: [sh, -c, 'echo {text} > /tmp/index.html; exec httpd -f -p 8080 -h /tmp']
+        ports: [{{containerPort: 8080, name: http}}]
+        readinessProbe: {{httpGet: {{path: /, port: http}}, periodSeconds: 1}}
+"
+        )
+    };
+    cluster.apply(&manifest("one"));
+    cluster.kubectl(&["rollout", "status", "deployment/web", "--timeout=90s"]);
+    cluster.kubectl(&["scale", "deployment/web", "--replicas=3"]);
+    cluster.eventually(&["get", "deployment", "web"], |out| out.contains("3/3"));
+    cluster.apply(&manifest("two").replace("replicas: 2", "replicas: 3"));
+    cluster.kubectl(&["rollout", "status", "deployment/web", "--timeout=90s"]);
+    assert!(cluster.kubectl(&["rollout", "history", "deployment/web"]).contains('2'));
+    cluster.kubectl(&["rollout", "undo", "deployment/web"]);
+    cluster.kubectl(&["rollout", "status", "deployment/web", "--timeout=90s"]);
+    let pods = cluster.eventually(&["get", "pods", "-l", "app=web", "-o", "name"], |out| out.lines().count() == 3);
+    let pod = pods.lines().next().expect("a pod");
+    assert_eq!(cluster.kubectl(&["exec", pod, "--", "cat", "/tmp/index.html"]).trim(), "one");
+    cluster.kubectl(&["expose", "deployment/web", "--port=80", "--target-port=http"]);
+    let ip = cluster.kubectl(&["get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"]);
+    let by_name = ["exec", pod, "--", "wget", "-q", "-O", "-", "-T", "5", "http://web.default.svc.cluster.local/"];
+    assert_eq!(cluster.eventually(&by_name, |out| out.contains("one")).trim(), "one", "service {ip}");
+    cluster.kubectl(&["delete", "deployment,service", "web"]);
+    cluster.eventually(&["get", "pods,replicasets", "-l", "app=web", "-o", "name"], |out| out.trim().is_empty());
+}
+
+fn a_crashing_pod_backs_off_and_a_missing_image_is_told(cluster: &Cluster) {
+    cluster.apply(
+        "apiVersion: v1
+kind: Pod
+metadata: {name: crash, namespace: default}
+spec:
+  containers:
+  - {name: c, image: 'localhost/socle/busybox:latest', imagePullPolicy: IfNotPresent, command: [sh, -c, 'echo dying; exit 3']}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: absent, namespace: default}
+spec:
+  containers:
+  - {name: c, image: 'localhost/socle/absent:1', imagePullPolicy: Never}
+",
+    );
+    cluster.eventually(&["get", "pod", "crash"], |out| out.contains("CrashLoopBackOff"));
+    assert!(cluster.kubectl(&["logs", "crash"]).contains("dying"));
+    let code = "jsonpath={.status.containerStatuses[0].lastState.terminated.exitCode}";
+    cluster.eventually(&["get", "pod", "crash", "-o", code], |out| out.trim() == "3");
+    cluster.eventually(&["get", "pod", "absent"], |out| out.contains("ErrImageNeverPull"));
+    cluster.eventually(&["get", "events", "--field-selector", "involvedObject.name=crash"], |out| out.contains("BackOff"));
+    cluster.kubectl(&["delete", "pod", "crash", "absent", "--grace-period=1"]);
+}
+
+/// The count that the page shows.
+fn visits() -> Result<u64, String> {
+    let page = get("shop.localhost", "/")?;
+    let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok();
+    let after = |mark: &str| page.split(mark).nth(1).and_then(|rest| digits(rest.trim_start_matches(|c: char| !c.is_ascii_digit())));
+    after("visits").or_else(|| after("Visits")).ok_or(page.clone())
+}
+
+fn visits_in_time() -> u64 {
+    let mut last = String::new();
+    let mut count = 0;
+    let answered = wait(Duration::from_secs(90), || match visits() {
+        Ok(n) => {
+            count = n;
+            true
+        }
+        Err(error) => {
+            last = error;
+            false
+        }
+    });
+    assert!(answered, "no page: {last}");
+    count
+}
+
+fn the_reference_application_answers_and_its_data_outlives_its_pods(cluster: &mut Cluster) {
+    let manifests = root().join("examples/manifests");
+    cluster.kubectl(&["apply", "-f", manifests.to_str().expect("a path")]);
+    for workload in ["statefulset/db", "deployment/app-a", "deployment/app-b"] {
+        cluster.kubectl(&["-n", "shop", "rollout", "status", workload, "--timeout=120s"]);
+    }
+    let first = visits_in_time();
+    let second = visits_in_time();
+    assert!(second > first, "{first} then {second}");
+
+    // Pods die, Services stay.
+    cluster.kubectl(&["-n", "shop", "delete", "pods", "--all", "--wait=false"]);
+    cluster.kill();
+    cluster.up(&[]);
+    let third = visits_in_time();
+    assert!(third > second, "the count went back from {second} to {third}");
+
+    // A restart of socle leaves running containers alone.
+    for workload in ["statefulset/db", "deployment/app-a", "deployment/app-b"] {
+        cluster.kubectl(&["-n", "shop", "rollout", "status", workload, "--timeout=120s"]);
+    }
+    let running = ["-n", "shop", "get", "pods", "-o", "jsonpath={range .items[*]}{.metadata.name} {.status.containerStatuses[0].containerID}{\"\\n\"}{end}"];
+    cluster.eventually(&["-n", "shop", "get", "pods", "--no-headers"], |out| out.lines().count() == 4 && out.lines().all(|l| l.contains("1/1")));
+    let before = cluster.kubectl(&running);
+    cluster.kill();
+    cluster.up(&[]);
+    let fourth = visits_in_time();
+    assert!(fourth > third, "the count went back from {third} to {fourth}");
+    assert_eq!(cluster.kubectl(&running), before, "containers were touched by the restart");
+}
+
+fn a_deleted_namespace_takes_everything_with_it(cluster: &Cluster) {
+    cluster.kubectl(&["delete", "namespace", "shop", "--timeout=90s"]);
+    assert!(cluster.refused(&["get", "namespace", "shop"]).contains("not found"));
+    cluster.eventually(&["get", "persistentvolumes", "-o", "name"], |out| out.trim().is_empty());
+}

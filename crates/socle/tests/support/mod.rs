@@ -1,0 +1,154 @@
+//! A real socle on this machine, driven by a real kubectl. One for all tests of the binary: starting it
+//! is quick, but there is only one port 6443.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+pub struct Cluster {
+    pub dir: PathBuf,
+    child: Option<Child>,
+    kubectl: PathBuf,
+}
+
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the checkout")
+}
+
+fn socle() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_socle"))
+}
+
+impl Cluster {
+    /// Why the tests cannot run here, if they cannot.
+    pub fn missing() -> Option<String> {
+        if !nix::unistd::geteuid().is_root() {
+            return Some("not root".into());
+        }
+        let needed = ["dist/clients/kubectl", "dist/images/busybox.tar", "dist/images/demo.tar", "dist/images/postgres.tar"];
+        needed.iter().find(|f| !root().join(f).exists()).map(|f| format!("{f} is not there (scripts/test makes it)"))
+    }
+
+    pub fn start(flags: &[&str]) -> Self {
+        let dir = tempfile::Builder::new().prefix("socle-e2e-").tempdir_in("/var/tmp").expect("a directory").keep();
+        let images = dir.join("data/images");
+        fs::create_dir_all(&images).expect("a directory");
+        for name in ["busybox", "demo", "postgres"] {
+            // Archives there are loaded at the start.
+            std::os::unix::fs::symlink(root().join(format!("dist/images/{name}.tar")), images.join(format!("{name}.tar"))).expect("a link");
+        }
+        let mut cluster = Self { dir, child: None, kubectl: root().join("dist/clients/kubectl") };
+        cluster.up(flags);
+        cluster
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// Starts socle, and returns once it says that it is ready.
+    pub fn up(&mut self, flags: &[&str]) {
+        let log = fs::File::options().create(true).append(true).open(self.dir.join("up.log")).expect("a log");
+        let before = fs::read_to_string(self.dir.join("up.log")).map_or(0, |t| t.len());
+        let mut command = socle();
+        command.args(["up", "--data-dir"]).arg(self.data()).args(flags);
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
+        let mut child = command.spawn().expect("socle starts");
+        let ready = wait(Duration::from_secs(60), || {
+            let text = fs::read_to_string(self.dir.join("up.log")).unwrap_or_default();
+            text[before..].contains("] ready;") || child.try_wait().expect("a child").is_some()
+        });
+        let text = self.log();
+        assert!(ready && child.try_wait().expect("a child").is_none(), "socle does not come up:\n{text}");
+        self.child = Some(child);
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("up.log")).unwrap_or_default()
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("killed");
+            child.wait().expect("waited for");
+        }
+    }
+
+    pub fn try_kubectl(&self, args: &[&str]) -> Output {
+        Command::new(&self.kubectl).env("KUBECONFIG", self.data().join("kubeconfig")).env("HOME", &self.dir).args(args).output().expect("kubectl runs")
+    }
+
+    /// What kubectl prints; it must succeed.
+    pub fn kubectl(&self, args: &[&str]) -> String {
+        let output = self.try_kubectl(args);
+        let (out, err) = (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "kubectl {args:?}: {err}{out}\n--- socle says\n{}", self.log());
+        out
+    }
+
+    /// What kubectl says when it must fail.
+    pub fn refused(&self, args: &[&str]) -> String {
+        let output = self.try_kubectl(args);
+        assert!(!output.status.success(), "kubectl {args:?} succeeded: {}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    pub fn apply(&self, manifest: &str) -> String {
+        let path = self.dir.join("manifest.yaml");
+        fs::write(&path, manifest).expect("written");
+        self.kubectl(&["apply", "-f", path.to_str().expect("a path")])
+    }
+
+    /// Waits until kubectl prints what `is` accepts; says what it printed last where it never does.
+    pub fn eventually(&self, args: &[&str], is: impl Fn(&str) -> bool) -> String {
+        let mut last = String::new();
+        let found = wait(Duration::from_secs(90), || {
+            let output = self.try_kubectl(args);
+            last = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            output.status.success() && is(&last)
+        });
+        assert!(found, "kubectl {args:?} never got there; last:\n{last}\n--- socle says\n{}", self.log());
+        last
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.kill();
+        let down = socle().args(["down", "--purge", "--data-dir"]).arg(self.data()).output().expect("socle down runs");
+        if std::thread::panicking() {
+            eprintln!("kept: {}", self.dir.display());
+        } else {
+            assert!(down.status.success(), "{}", String::from_utf8_lossy(&down.stderr));
+            // What is left are the log and the test's own manifests.
+            let _ = fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+pub fn wait(patience: Duration, mut done: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + patience;
+    loop {
+        if done() {
+            return true;
+        }
+        if Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// An HTTP GET through the ingress, by hand: the host name is nobody's in DNS.
+pub fn get(host: &str, path: &str) -> Result<String, String> {
+    use std::io::{Read, Write};
+    let address = "127.0.0.1:80".parse().map_err(|e| format!("{e}"))?;
+    let mut stream = std::net::TcpStream::connect_timeout(&address, Duration::from_secs(3)).map_err(|e| e.to_string())?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).map_err(|e| e.to_string())?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").map_err(|e| e.to_string())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).map_err(|e| e.to_string())?;
+    if answer.starts_with("HTTP/1.1 200") { Ok(answer) } else { Err(answer) }
+}
