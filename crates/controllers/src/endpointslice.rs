@@ -3,7 +3,6 @@
 
 use crate::Context;
 use crate::context::{if_there, itself};
-use crate::expectations::Expectations;
 use crate::pods::{self, controlled_by};
 use client::{Change, Informer, Key, Queue};
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod, Service, ServicePort};
@@ -37,7 +36,6 @@ pub async fn run(context: Context) {
     });
     let known = services.clone();
     context.feed(&all_pods, &queue, move |change: &Change<Pod>| selecting(&known, change));
-    let expectations = Arc::new(Expectations::default());
     let stop = context.stop.clone();
     client::run("endpointslice", queue, 4, stop, move |key: Key| {
         let (context, services, all_pods, slices, nodes) = (context.clone(), services.clone(), all_pods.clone(), slices.clone(), nodes.clone());

@@ -8,7 +8,9 @@ mod expectations;
 mod garbage;
 mod namespace;
 mod node_lifecycle;
-mod job;
+mod daemonset;
+mod pod_gc;
+mod disruption;
 mod owned;
 mod pods;
 mod replicas;
@@ -31,7 +33,9 @@ pub async fn run(context: Context) {
         Box::pin(replicas::run_sets(context.clone())),
         Box::pin(replicas::run_controllers(context.clone())),
         Box::pin(deployment::run(context.clone())),
-        Box::pin(job::run(context.clone())),
+        Box::pin(disruption::run(context.clone())),
+        Box::pin(pod_gc::run(context.clone())),
+        Box::pin(daemonset::run(context.clone())),
         Box::pin(node_lifecycle::run(context.clone())),
         Box::pin(statefulset::run(context.clone())),
         Box::pin(garbage::run(context.clone())),

@@ -7,6 +7,7 @@ mod limit_ranger;
 mod lookup;
 mod namespace_lifecycle;
 mod node_restriction;
+mod pod_security;
 mod pods;
 mod quota;
 mod service_account;
@@ -93,6 +94,7 @@ pub fn standard(config: &crate::server::Config) -> Result<Admission, crate::allo
         Arc::new(service_account::ServiceAccount),
         Arc::new(node_restriction::NodeRestriction),
         Arc::new(pods::TaintNodesByCondition),
+        Arc::new(pod_security::PodSecurity),
         Arc::new(pods::Priority),
         Arc::new(pods::DefaultTolerationSeconds),
         Arc::new(storage::DefaultStorageClass),

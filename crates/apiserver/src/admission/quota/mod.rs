@@ -37,7 +37,7 @@ impl Plugin for ResourceQuota {
     async fn validate(&self, request: &Request<'_>, object: &Value, old: Option<&Value>) -> Result<(), ApiError> {
         let namespace = request.attributes.namespace.as_str();
         let of = &request.resource.group_resource;
-        if namespace.is_empty() || !counts(request, of) {
+        if !request.resource.namespaced() || !counts(request, of) {
             return Ok(());
         }
         let quotas = request.values("", "resourcequotas", Some(namespace));
@@ -62,6 +62,11 @@ impl Plugin for ResourceQuota {
             charge(quota, &delta).map_err(|why| request.forbidden(why))?;
         }
         if request.dry_run || charged.is_empty() {
+            return Ok(());
+        }
+        request.server.settle(None).await?;
+        // What is there already is not going to be stored again.
+        if old.is_none() && request.object(&of.group, &of.resource, namespace, request.name).is_some() {
             return Ok(());
         }
         let mut hasher = DefaultHasher::new();

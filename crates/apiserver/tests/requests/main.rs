@@ -1,0 +1,8 @@
+//! Requests against a whole server on an embedded store.
+
+mod lists;
+mod objects;
+mod pods;
+mod services;
+mod support;
+mod watches;

@@ -1,0 +1,191 @@
+//! A whole server on an embedded store, and requests to it.
+
+use apiserver::*;
+use futures::StreamExt;
+use http::Request;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+pub const JSON: &str = "application/json";
+pub const MERGE: &str = "application/merge-patch+json";
+pub const STRATEGIC: &str = "application/strategic-merge-patch+json";
+pub const APPLY: &str = "application/apply-patch+yaml";
+pub const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+pub const PODS: &str = "/api/v1/namespaces/default/pods";
+
+struct Open;
+
+impl Authorizer for Open {
+    fn authorize(&self, _: &Attributes) -> Decision {
+        Decision::Allow
+    }
+}
+
+#[async_trait::async_trait]
+impl Authenticator for Open {
+    async fn authenticate(&self, _: &http::request::Parts, _: Option<&PeerCertificates>) -> Result<Option<User>, meta::ApiError> {
+        Ok(None)
+    }
+}
+
+/// Removed at the end.
+pub struct Dir(PathBuf);
+
+impl Dir {
+    pub fn new() -> Self {
+        Self(std::env::temp_dir().join(format!("requests-{}", uuid::Uuid::new_v4())))
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[derive(Clone)]
+pub struct Server {
+    pub api: ApiServer,
+    pub stop: CancellationToken,
+}
+
+pub struct Answer {
+    pub code: u16,
+    pub body: Value,
+    pub warnings: Vec<String>,
+}
+
+pub async fn server() -> (Server, Dir) {
+    let dir = Dir::new();
+    (open(&dir).await, dir)
+}
+
+pub async fn open(dir: &Dir) -> Server {
+    let store = Arc::new(embedded(&dir.0).await);
+    let core = Core::open(store).await.unwrap();
+    let stop = CancellationToken::new();
+    let mut handlers = Handlers::default();
+    handlers.on("", "pods", "eviction", Arc::new(eviction::Evictions));
+    let config = Config {
+        core,
+        authenticator: Arc::new(Open),
+        authorizer: Arc::new(Open),
+        handlers,
+        bootstrap: Vec::new(),
+        service_cidr: "10.43.0.0/16".into(),
+        node_port_range: 30000..=32767,
+        advertise_address: [192, 0, 2, 1].into(),
+        advertise_port: 6443,
+        stop: stop.clone(),
+    };
+    Server { api: ApiServer::start(config).await.unwrap(), stop }
+}
+
+/// The directory is free once everything of the server before has ended.
+async fn embedded(path: &Path) -> store::Embedded {
+    for _ in 0..200 {
+        match store::Embedded::open(path) {
+            Ok(store) => return store,
+            Err(_) => tokio::time::sleep(Duration::from_millis(25)).await,
+        }
+    }
+    store::Embedded::open(path).unwrap()
+}
+
+impl Server {
+    pub async fn send(&self, method: &str, uri: &str, headers: &[(&str, &str)], body: String) -> http::Response<Body> {
+        let mut request = Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(body::full(body)).unwrap();
+        request.extensions_mut().insert(Arc::new(User::system("test")));
+        self.api.handle(request).await
+    }
+
+    pub async fn call(&self, method: &str, uri: &str, content: &str, body: Value) -> Answer {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        read(self.send(method, uri, &[("content-type", content)], body).await).await
+    }
+
+    pub async fn get(&self, uri: &str) -> Answer {
+        self.call("GET", uri, JSON, Value::Null).await
+    }
+
+    pub async fn get_as(&self, uri: &str, accept: &str) -> Answer {
+        read(self.send("GET", uri, &[("accept", accept)], String::new()).await).await
+    }
+
+    pub async fn post(&self, uri: &str, body: Value) -> Answer {
+        self.call("POST", uri, JSON, body).await
+    }
+
+    pub async fn put(&self, uri: &str, body: Value) -> Answer {
+        self.call("PUT", uri, JSON, body).await
+    }
+
+    pub async fn patch(&self, uri: &str, content: &str, body: Value) -> Answer {
+        self.call("PATCH", uri, content, body).await
+    }
+
+    pub async fn delete(&self, uri: &str, body: Value) -> Answer {
+        self.call("DELETE", uri, JSON, body).await
+    }
+
+    pub async fn map(&self, name: &str) -> Value {
+        self.post(MAPS, json!({"metadata": {"name": name, "labels": {"n": name}}})).await.expect(201)
+    }
+
+    /// Events until `enough` of them.
+    pub async fn events(&self, uri: &str, enough: usize) -> Vec<Value> {
+        let answer = self.send("GET", uri, &[], String::new()).await;
+        assert_eq!(answer.status(), 200, "{uri}");
+        let mut stream = answer.into_body().into_data_stream();
+        let (mut bytes, mut events) = (Vec::new(), Vec::new());
+        while events.len() < enough {
+            let next = tokio::time::timeout(Duration::from_secs(20), stream.next()).await;
+            let Some(chunk) = next.unwrap_or_else(|_| panic!("{uri}: only {events:?}")) else { break };
+            bytes.extend_from_slice(&chunk.unwrap());
+            while let Some(end) = bytes.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = bytes.drain(..=end).collect();
+                events.push(serde_json::from_slice(&line).unwrap());
+            }
+        }
+        events
+    }
+
+    pub async fn default_account(&self) {
+        self.post("/api/v1/namespaces/default/serviceaccounts", json!({"metadata": {"name": "default"}})).await.expect(201);
+    }
+}
+
+async fn read(answer: http::Response<Body>) -> Answer {
+    let code = answer.status().as_u16();
+    let warnings = answer.headers().get_all("warning").iter().map(|w| w.to_str().unwrap().to_string()).collect();
+    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    Answer { code, body: serde_json::from_slice(&bytes).unwrap_or_default(), warnings }
+}
+
+impl Answer {
+    #[track_caller]
+    pub fn expect(self, code: u16) -> Value {
+        assert_eq!(self.code, code, "{}", self.body);
+        self.body
+    }
+}
+
+pub fn version(object: &Value) -> u64 {
+    object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
+}
+
+pub fn names(list: &Value) -> Vec<&str> {
+    list["items"].as_array().unwrap().iter().map(|o| o["metadata"]["name"].as_str().unwrap()).collect()
+}
+
+pub fn types(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|e| e["type"].as_str().unwrap()).collect()
+}
