@@ -36,7 +36,7 @@ pub async fn built_in(context: &Context, query: &Query) -> Result<Response<Body>
         "/metrics" => {
             let server = &context.server;
             let mut objects: Vec<(String, usize)> =
-                server.catalog().all().iter().filter_map(|r| Some((r.group_resource.to_string(), r.cache.as_ref()?.len()))).collect();
+                server.catalog().all().iter().filter_map(|r| Some((r.group_resource.to_string(), r.cache.as_ref()?.count()))).collect();
             objects.sort();
             objects.dedup_by(|a, b| a.0 == b.0);
             let status = tokio::time::timeout(CHECK, server.store().status()).await.ok().and_then(Result::ok);

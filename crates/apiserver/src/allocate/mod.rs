@@ -192,6 +192,13 @@ impl Plugin for Services {
     }
 }
 
+/// Gives back the addresses of a Service as soon as it is gone, so that the next may ask for them.
+pub(crate) async fn freed(server: &ApiServer, resource: &GroupResource, service: &Value) {
+    if resource.group.is_empty() && resource.resource == "services" {
+        Box::pin(sweep::give_back(server, service, &[])).await;
+    }
+}
+
 /// Gives back the addresses of Services that are gone, until the server's feed ends or `stop`.
 pub async fn release(server: ApiServer, stop: tokio_util::sync::CancellationToken) {
     sweep::run(&server, stop).await;

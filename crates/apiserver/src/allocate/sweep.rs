@@ -23,16 +23,22 @@ pub async fn run(server: &ApiServer, stop: CancellationToken) {
                 let Some(change) = change else { return };
                 let Some(old) = change.old else { continue };
                 let kept = change.new.map(|n| held(&n.value())).unwrap_or_default();
-                for address in held(&old.value()).into_iter().filter(|a| !kept.contains(a)) {
-                    let owned = server.objects().get(&addresses(), "", &address).filter(|a| {
-                        let parent = parent(&a.value());
-                        parent.0 == old.namespace() && parent.1 == old.name()
-                    });
-                    if let Some(owned) = owned {
-                        free(server, &address, owned.uid()).await;
-                    }
-                }
+                give_back(server, &old.value(), &kept).await;
             }
+        }
+    }
+}
+
+/// The addresses of a Service but those it keeps, as far as they are its own.
+pub async fn give_back(server: &ApiServer, service: &Value, kept: &[String]) {
+    let owner = ["namespace", "name"].map(|f| value::text(service, &["metadata", f]));
+    for address in held(service).into_iter().filter(|a| !kept.contains(a)) {
+        let owned = server.objects().get(&addresses(), "", &address).filter(|a| {
+            let parent = parent(&a.value());
+            [parent.0.as_str(), parent.1.as_str()] == owner
+        });
+        if let Some(owned) = owned {
+            free(server, &address, owned.uid()).await;
         }
     }
 }

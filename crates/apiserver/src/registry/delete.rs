@@ -4,6 +4,7 @@ use super::options::dry_run;
 use super::storage::{self, Outcome};
 use super::{Task, cache};
 use crate::admission::Operation;
+use crate::allocate;
 use crate::negotiate;
 use crate::query::Query;
 use crate::verbs::view;
@@ -126,6 +127,9 @@ pub async fn delete(task: &Task<'_>, name: &str, options: &DeleteOptions) -> Res
         };
         if let Outcome::Done(revision) = outcome {
             value::set(&mut object, &["metadata", "resourceVersion"], revision.to_string());
+            if gone {
+                allocate::freed(task.server, &task.resource.group_resource, &object).await;
+            }
             return Ok(Deleted { object, gone });
         }
     }

@@ -13,7 +13,7 @@ pub use create::create;
 pub use decode::{Decoded, decode, decode_bare, decode_tree};
 pub use delete::{DeleteOptions, Deleted, delete};
 pub use options::{Options, Validation};
-pub use owners::{Applied, apply};
+pub use owners::apply;
 pub use storage::store_error;
 pub use update::{Changed, Part, check_name, update};
 

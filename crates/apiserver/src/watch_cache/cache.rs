@@ -97,12 +97,8 @@ impl Cache {
         self.snapshot(namespace, "", 0, |_| true).objects
     }
 
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.state.read().objects.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// The objects that `wanted` lets through, at most `limit` (0: all), whose key (`namespace/name`) is

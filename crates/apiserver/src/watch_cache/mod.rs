@@ -10,7 +10,6 @@ mod feed;
 mod watcher;
 
 pub use cache::{Cache, Snapshot};
-pub use encode::decode_stored;
 pub use feed::Feed;
 pub use watcher::{Change, Watcher};
 

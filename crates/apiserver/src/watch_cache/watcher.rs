@@ -26,13 +26,15 @@ pub struct Watcher {
     position: u64,
     /// Everything up to this revision has been handed out.
     given: Revision,
+    /// The client has seen these already, perhaps from a server whose cache was ahead of this one.
+    seen: Revision,
 }
 
 impl Watcher {
     /// Goes on after `revision`.
     pub fn resume(cache: Arc<Cache>, revision: Revision) -> Result<Self, ApiError> {
         let position = cache.position(revision).map_err(|oldest| too_old(revision, oldest))?;
-        Ok(Self::new(cache, Vec::new(), revision, position))
+        Ok(Self { seen: revision, ..Self::new(cache, Vec::new(), revision, position) })
     }
 
     /// Starts with the objects that are there now.
@@ -43,7 +45,7 @@ impl Watcher {
 
     fn new(cache: Arc<Cache>, initial: Vec<Arc<Object>>, revision: Revision, position: u64) -> Self {
         let ready = initial.into_iter().map(Change::Initial).collect();
-        Self { changed: cache.subscribe(), progress: cache.progress(), cache, ready, position, given: revision }
+        Self { changed: cache.subscribe(), progress: cache.progress(), cache, ready, position, given: revision, seen: 0 }
     }
 
     /// Where the watch stands: after everything handed out.
@@ -85,7 +87,8 @@ impl Watcher {
             Since::Events(events) if events.is_empty() => self.given = self.given.max(progress),
             Since::Events(events) => {
                 self.position += events.len() as u64;
-                self.ready.extend(events.into_iter().map(Change::Event));
+                let seen = self.seen;
+                self.ready.extend(events.into_iter().filter(|e| e.revision > seen).map(Change::Event));
             }
         }
         Ok(false)

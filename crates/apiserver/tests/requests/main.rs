@@ -3,6 +3,7 @@
 mod lists;
 mod objects;
 mod pods;
+mod policies;
 mod services;
 mod support;
 mod watches;

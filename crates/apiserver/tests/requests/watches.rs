@@ -17,7 +17,7 @@ async fn a_watch_goes_on_from_a_revision() {
     let events = s.events(&format!("{MAPS}?watch=true&resourceVersion={since}&labelSelector=n%3Da"), 1).await;
     assert_eq!(types(&events), ["DELETED"]);
     // Without a revision: what is there, first.
-    let events = s.events(&format!("{MAPS}/a?watch=true"), 1).await;
+    let events = s.events(&format!("{MAPS}?watch=true&fieldSelector=metadata.name%3Da"), 1).await;
     assert_eq!((types(&events), &events[0]["object"]["metadata"]["name"]), (vec!["ADDED"], &json!("a")));
 }
 
