@@ -14,5 +14,9 @@ pub struct PeerCertificates(pub Arc<[CertificateDer<'static>]>);
 #[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
     /// `Ok(None)`: no credentials that this authenticator knows.
-    async fn authenticate(&self, parts: &http::request::Parts, peer_certificates: Option<&PeerCertificates>) -> Result<Option<User>, ApiError>;
+    async fn authenticate(
+        &self,
+        parts: &http::request::Parts,
+        peer_certificates: Option<&PeerCertificates>,
+    ) -> Result<Option<User>, ApiError>;
 }

@@ -100,8 +100,13 @@ async fn answer(
     authorize(server, &attributes)?;
     let resource = server.catalog().lookup(&attributes.group, &attributes.version, &attributes.resource).filter(|_| attributes.is_resource);
     let long = dispatch::is_long(&attributes, resource.as_deref());
-    let context =
-        Context { server: server.clone(), attributes: Arc::new(attributes), resource, audit_id: audit_id.clone(), warnings: warnings.clone() };
+    let context = Context {
+        server: server.clone(),
+        attributes: Arc::new(attributes),
+        resource,
+        audit_id: audit_id.clone(),
+        warnings: warnings.clone(),
+    };
     let limit = timeout(&query)?;
     let work = dispatch::dispatch(&context, &query, Request::from_parts(parts, body));
     if long {
@@ -212,7 +217,13 @@ mod tests {
 
     #[test]
     fn a_refusal_says_who_may_not_do_what() {
-        let mut a = Attributes { user: Arc::new(User::new("jane", &[])), verb: "get".into(), resource: "pods".into(), is_resource: true, ..Attributes::default() };
+        let mut a = Attributes {
+            user: Arc::new(User::new("jane", &[])),
+            verb: "get".into(),
+            resource: "pods".into(),
+            is_resource: true,
+            ..Attributes::default()
+        };
         a.namespace = "x".into();
         a.name = "p".into();
         let error = refusal(&a, "");

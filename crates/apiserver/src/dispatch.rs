@@ -92,13 +92,17 @@ async fn part(call: &Call<'_>, subresource: &Subresource, body: Body) -> Result<
     };
     match (subresource, verb) {
         (Subresource::Status | Subresource::Update { .. }, "get") => verbs::get::object(call).await,
-        (Subresource::Status | Subresource::Update { .. }, "update") => verbs::update::part(call, subresource, body::read(body).await?).await,
+        (Subresource::Status | Subresource::Update { .. }, "update") => {
+            verbs::update::part(call, subresource, body::read(body).await?).await
+        }
         (Subresource::Status | Subresource::Update { .. }, "patch") => verbs::patch::part(call, subresource, body::read(body).await?).await,
         (Subresource::Scale(paths), "get") => verbs::scale::get(call, paths).await,
         (Subresource::Scale(paths), "update") => verbs::scale::update(call, paths, body::read(body).await?).await,
         (Subresource::Scale(paths), "patch") => verbs::scale::patch(call, paths, body::read(body).await?).await,
         (Subresource::Create { kind, mutate, .. }, "create") => verbs::create::part(call, *kind, *mutate, body::read(body).await?).await,
-        (Subresource::Connect { .. }, _) => Err(ApiError::not_implemented(format!("{}/{}", call.resource.group_resource, subresource.name()))),
+        (Subresource::Connect { .. }, _) => {
+            Err(ApiError::not_implemented(format!("{}/{}", call.resource.group_resource, subresource.name())))
+        }
         _ => unsupported(),
     }
 }

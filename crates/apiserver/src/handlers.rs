@@ -89,9 +89,8 @@ impl Handlers {
     /// The longest route that covers `path`.
     pub fn find_route(&self, path: &str) -> Option<Arc<dyn Handler>> {
         let path = path.trim_end_matches('/');
-        let covers = |r: &&Route| {
-            path == r.path || (r.below && path.strip_prefix(r.path.as_str()).is_some_and(|rest| rest.starts_with('/')))
-        };
+        let covers =
+            |r: &&Route| path == r.path || (r.below && path.strip_prefix(r.path.as_str()).is_some_and(|rest| rest.starts_with('/')));
         self.routes.iter().filter(covers).max_by_key(|r| r.path.len()).map(|r| r.handler.clone())
     }
 

@@ -41,7 +41,15 @@ impl Own {
 
     fn task<'a>(&'a self, server: &'a ApiServer) -> Task<'a> {
         let namespace = if self.resource.namespaced() { self.attributes.namespace.as_str() } else { "" };
-        Task { server, resource: &self.resource, attributes: &self.attributes, namespace, warnings: &self.warnings, options: Options::own(), admit: false }
+        Task {
+            server,
+            resource: &self.resource,
+            attributes: &self.attributes,
+            namespace,
+            warnings: &self.warnings,
+            options: Options::own(),
+            admit: false,
+        }
     }
 }
 
@@ -74,7 +82,14 @@ impl ApiServer {
         Ok(registry::update(&own.task(self), name, Part::Decided, false, &mut changed).await?.0)
     }
 
-    pub async fn delete_object(&self, resource: &GroupResource, namespace: &str, name: &str, uid: Option<&str>, grace: Option<i64>) -> Result<(), ApiError> {
+    pub async fn delete_object(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+        uid: Option<&str>,
+        grace: Option<i64>,
+    ) -> Result<(), ApiError> {
         let own = Own::new(self, resource, "delete", namespace, name)?;
         let options = DeleteOptions { grace, uid: uid.map(str::to_string), ..DeleteOptions::default() };
         registry::delete(&own.task(self), name, &options).await.map(drop)

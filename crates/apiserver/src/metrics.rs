@@ -129,7 +129,8 @@ impl Running {
     pub fn end(self, attributes: &Attributes, code: StatusCode, took: Duration) {
         let verb = attributes.verb.to_uppercase();
         // Names of resources that do not exist would let anybody grow the table.
-        let known = attributes.is_resource && code != StatusCode::NOT_FOUND && code != StatusCode::FORBIDDEN && code != StatusCode::UNAUTHORIZED;
+        let known =
+            attributes.is_resource && code != StatusCode::NOT_FOUND && code != StatusCode::FORBIDDEN && code != StatusCode::UNAUTHORIZED;
         let text = |t: &str| if known { t.to_string() } else { String::new() };
         let labels = Labels {
             verb: if attributes.is_resource { verb.clone() } else { "GET".into() },

@@ -7,6 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use kinds::wire;
 use meta::ApiError;
 use serde_json::Value;
 use std::io::Write;
@@ -18,6 +19,8 @@ const GZIP_FROM: usize = 128 << 10;
 pub enum Format {
     Json,
     Yaml,
+    /// Only for who takes nothing else.
+    Protobuf,
 }
 
 /// How much of each object a table carries.
@@ -96,10 +99,12 @@ pub fn output(headers: &HeaderMap, query: &Query, shapes: bool) -> Result<Output
     let pretty = if query.get("pretty").is_some() { query.flag("pretty") } else { by_hand };
     let encodings = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok());
     let gzip = encodings.flat_map(|v| v.split(',')).any(|e| e.split(';').next().is_some_and(|e| e.trim().eq_ignore_ascii_case("gzip")));
+    let mut last = None;
     for accepted in accepted(headers) {
         let format = match accepted.name.as_str() {
             "application/json" | "application/*" | "*/*" => Format::Json,
             "application/yaml" => Format::Yaml,
+            wire::MEDIA_TYPE => Format::Protobuf,
             _ => continue,
         };
         let asked = accepted.parameter("as");
@@ -107,13 +112,21 @@ pub fn output(headers: &HeaderMap, query: &Query, shapes: bool) -> Result<Output
         let shape = match asked {
             "" => Shape::Object,
             _ if !known || !shapes => continue,
-            "Table" => Shape::Table(include(query)?),
+            "Table" if format != Format::Protobuf => Shape::Table(include(query)?),
             "PartialObjectMetadata" | "PartialObjectMetadataList" => Shape::Partial,
             _ => continue,
         };
-        return Ok(Output { format, shape, pretty, gzip });
+        let output = Output { format, shape, pretty, gzip };
+        if format != Format::Protobuf {
+            return Ok(output);
+        }
+        last = last.or(Some(output));
     }
-    Err(ApiError::not_acceptable("only the following media types are accepted: application/json, application/yaml"))
+    last.ok_or_else(|| not_acceptable("application/json, application/yaml, application/vnd.kubernetes.protobuf"))
+}
+
+pub fn not_acceptable(known: &str) -> ApiError {
+    ApiError::not_acceptable(format!("only the following media types are accepted: {known}"))
 }
 
 fn include(query: &Query) -> Result<Include, ApiError> {
@@ -131,8 +144,13 @@ pub fn decode(content_type: Option<&HeaderValue>, bytes: &[u8]) -> Result<(Value
     match media.name.as_str() {
         "" | "application/json" | "*/*" => Ok(meta::decode::parse_json(bytes)?),
         "application/yaml" => yaml(bytes),
+        wire::MEDIA_TYPE => match wire::decode(bytes) {
+            Ok(tree) => Ok((tree, Vec::new())),
+            Err(error) => Err(ApiError::bad_request(error.to_string())),
+        },
         other => Err(ApiError::unsupported_media_type(format!(
-            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml: {other}"
+            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, {}: {other}",
+            wire::MEDIA_TYPE
         ))),
     }
 }
@@ -151,6 +169,7 @@ impl Output {
         match self.format {
             Format::Json => "application/json",
             Format::Yaml => "application/yaml",
+            Format::Protobuf => wire::MEDIA_TYPE,
         }
     }
 
@@ -163,6 +182,7 @@ impl Output {
             (Format::Yaml, _) => serde_yaml_ng::to_string(value).map(String::into_bytes).unwrap_or_default(),
             (Format::Json, true) => serde_json::to_vec_pretty(value).unwrap_or_default(),
             (Format::Json, false) => serde_json::to_vec(value).unwrap_or_default(),
+            (Format::Protobuf, _) => wire::encode(value).unwrap_or_default(),
         };
         let mut encoded = encoded;
         if self.format == Format::Json {
@@ -172,7 +192,13 @@ impl Output {
     }
 
     pub fn respond(&self, status: StatusCode, value: &Value) -> Response<Body> {
-        self.send(status, vec![self.encode(value).into()])
+        let encoded = self.encode(value);
+        if encoded.is_empty() {
+            // What is not built in has no protobuf form.
+            let json = Self { format: Format::Json, shape: Shape::Object, ..*self };
+            return error_response(&json, &not_acceptable("application/json, application/yaml"));
+        }
+        self.send(status, vec![encoded.into()])
     }
 
     /// JSON that is encoded already, in parts.
@@ -237,15 +263,19 @@ mod tests {
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
         assert_eq!(asked(table).unwrap().shape, Shape::Table(Include::Metadata));
         assert_eq!(asked("application/vnd.kubernetes.protobuf,application/json").unwrap(), Output::default());
-        assert_eq!(asked("application/vnd.kubernetes.protobuf").unwrap_err().code, 406);
+        assert_eq!(asked("application/vnd.kubernetes.protobuf").unwrap().format, Format::Protobuf);
+        assert_eq!(asked("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io").unwrap_err().code, 406);
         assert_eq!(asked("application/json;q=0.1, application/yaml").unwrap().format, Format::Yaml);
         assert_eq!(asked("application/json;as=Other;v=v1;g=meta.k8s.io").unwrap_err().code, 406);
     }
 
     #[test]
-    fn protobuf_bodies_are_refused_and_yaml_is_read() {
+    fn protobuf_and_yaml_are_read() {
         let protobuf = HeaderValue::from_static("application/vnd.kubernetes.protobuf");
-        assert_eq!(decode(Some(&protobuf), b"k8s\0").unwrap_err().code, 415);
+        assert_eq!(decode(Some(&protobuf), b"k8s\0").unwrap_err().code, 400);
+        let namespace = serde_json::json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "a"}});
+        assert_eq!(decode(Some(&protobuf), &wire::encode(&namespace).unwrap()).unwrap().0, namespace);
+        assert_eq!(decode(Some(&HeaderValue::from_static("text/plain")), b"a").unwrap_err().code, 415);
         let yaml = HeaderValue::from_static("application/yaml");
         assert_eq!(decode(Some(&yaml), b"a: 1\n").unwrap().0, serde_json::json!({"a": 1}));
     }

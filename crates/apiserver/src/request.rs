@@ -57,7 +57,8 @@ pub fn attributes(method: &Method, uri: &Uri, query: &Query) -> Attributes {
     if !out.named && matches!(out.verb.as_str(), "get" | "delete") {
         out.label_selector = query.text("labelSelector").to_string();
         out.field_selector = query.text("fieldSelector").to_string();
-        if let Some(name) = fields::Selector::parse(&out.field_selector).ok().and_then(|s| s.required("metadata.name").map(str::to_string)) {
+        if let Some(name) = fields::Selector::parse(&out.field_selector).ok().and_then(|s| s.required("metadata.name").map(str::to_string))
+        {
             out.name = name;
         }
         out.verb = match (out.verb.as_str(), query.flag("watch") || deprecated_watch) {
@@ -99,7 +100,8 @@ mod tests {
 
     #[test]
     fn paths_say_what_is_wanted() {
-        let words = |a: &Attributes| format!("{} {} {} {} {} {} {}", a.verb, a.group, a.version, a.namespace, a.resource, a.name, a.subresource);
+        let words =
+            |a: &Attributes| format!("{} {} {} {} {} {} {}", a.verb, a.group, a.version, a.namespace, a.resource, a.name, a.subresource);
         for (method, uri, expected) in [
             (Method::GET, "/api/v1/pods", "list  v1  pods  "),
             (Method::GET, "/api/v1/namespaces/a/pods?watch=1", "watch  v1 a pods  "),

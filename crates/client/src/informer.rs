@@ -68,9 +68,8 @@ impl Informers {
         let mut started = self.started.lock();
         let entry = started.entry(selection).or_insert_with(|| {
             let shared = Arc::new(Shared::<K>::new());
-            let mut config = watcher::Config::default();
-            config.label_selector = labels.map(str::to_string);
-            config.field_selector = fields.map(str::to_string);
+            let (label_selector, field_selector) = (labels.map(str::to_string), fields.map(str::to_string));
+            let config = watcher::Config { label_selector, field_selector, ..watcher::Config::default() };
             tokio::spawn(follow(Api::all(self.client.clone()), config, shared.clone()));
             shared
         });
@@ -129,12 +128,12 @@ impl<K: Object> State<K> {
         if let Some(uid) = old.uid() {
             self.by_uid.remove(&uid);
         }
-        if let Some(owner) = controller_uid(&**old) {
-            if let Some(keys) = self.by_owner.get_mut(owner) {
-                keys.remove(key);
-                if keys.is_empty() {
-                    self.by_owner.remove(owner);
-                }
+        if let Some(owner) = controller_uid(&**old)
+            && let Some(keys) = self.by_owner.get_mut(owner)
+        {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.by_owner.remove(owner);
             }
         }
     }

@@ -95,7 +95,8 @@ async fn reconcile(context: &Context, budget: &PodDisruptionBudget, pods: Vec<Ar
         last_transition_time: since.unwrap_or(Time(now)),
     });
     let again = (!evicted.is_empty()).then(|| Duration::from_secs(EVICTION.unsigned_abs()));
-    let forgotten = old.disrupted_pods.iter().flatten().filter(|(n, _)| !evicted.contains_key(*n)).map(|(n, _)| n.clone()).collect::<Vec<_>>();
+    let forgotten =
+        old.disrupted_pods.iter().flatten().filter(|(n, _)| !evicted.contains_key(*n)).map(|(n, _)| n.clone()).collect::<Vec<_>>();
     let new = PodDisruptionBudgetStatus {
         current_healthy: Some(healthy),
         desired_healthy: Some(desired),

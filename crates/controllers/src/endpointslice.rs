@@ -38,7 +38,8 @@ pub async fn run(context: Context) {
     context.feed(&all_pods, &queue, move |change: &Change<Pod>| selecting(&known, change));
     let stop = context.stop.clone();
     client::run("endpointslice", queue, 4, stop, move |key: Key| {
-        let (context, services, all_pods, slices, nodes) = (context.clone(), services.clone(), all_pods.clone(), slices.clone(), nodes.clone());
+        let (context, services, all_pods, slices, nodes) =
+            (context.clone(), services.clone(), all_pods.clone(), slices.clone(), nodes.clone());
         async move {
             let mine: Vec<Arc<EndpointSlice>> = slices.list_in(&key.namespace).into_iter().filter(|s| belongs(s, &key.name)).collect();
             let service = services.get(&key.namespace, &key.name).filter(|s| has_selector(s));
@@ -66,7 +67,8 @@ fn has_selector(service: &Service) -> bool {
 /// The services that select a pod as it was or as it is, where the change matters to them.
 pub fn selecting(services: &Informer<Service>, change: &Change<Pod>) -> Vec<Key> {
     if let (Some(old), Some(new)) = (&change.old, &change.new) {
-        let view = |p: &Pod| (p.metadata.labels.clone(), addresses(p), pods::ready(p), p.metadata.deletion_timestamp.is_some(), pods::finished(p));
+        let view =
+            |p: &Pod| (p.metadata.labels.clone(), addresses(p), pods::ready(p), p.metadata.deletion_timestamp.is_some(), pods::finished(p));
         if view(old) == view(new) {
             return Vec::new();
         }
@@ -166,7 +168,8 @@ fn endpoint(service: &Service, pod: &Pod, address: &str, nodes: &Informer<Node>)
 /// What a slice of this service is called and carries.
 fn labels(service: &Service) -> BTreeMap<String, String> {
     let own = [SERVICE, MANAGED_BY, HEADLESS];
-    let mut labels: BTreeMap<String, String> = service.labels().iter().filter(|(k, _)| !own.contains(&k.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let mut labels: BTreeMap<String, String> =
+        service.labels().iter().filter(|(k, _)| !own.contains(&k.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect();
     labels.insert(SERVICE.into(), service.name_any());
     labels.insert(MANAGED_BY.into(), MANAGER.into());
     if service.spec.as_ref().is_some_and(|s| s.cluster_ip.as_deref() == Some("None")) {
@@ -192,7 +195,10 @@ async fn write(
         let labels = labels(service);
         match reused.map(|i| there.remove(i)) {
             Some(slice) => {
-                if slice.endpoints.as_deref().unwrap_or_default() == endpoints.as_slice() && slice.labels() == &labels && slice.ports.as_deref().unwrap_or_default() == ports.as_slice() {
+                if slice.endpoints.as_deref().unwrap_or_default() == endpoints.as_slice()
+                    && slice.labels() == &labels
+                    && slice.ports.as_deref().unwrap_or_default() == ports.as_slice()
+                {
                     continue;
                 }
                 let mut slice = (*slice).clone();

@@ -23,7 +23,11 @@ struct Pending {
 impl Expectations {
     fn with<T>(&self, parent: &str, work: impl FnOnce(&mut Pending) -> T) -> T {
         let mut pending = self.pending.lock();
-        let entry = pending.entry(parent.into()).or_insert_with(|| Pending { since: Instant::now(), created: HashSet::new(), deleted: HashSet::new() });
+        let entry = pending.entry(parent.into()).or_insert_with(|| Pending {
+            since: Instant::now(),
+            created: HashSet::new(),
+            deleted: HashSet::new(),
+        });
         work(entry)
     }
 

@@ -2,17 +2,20 @@
 //! state that its next run could not rebuild, and may be killed between any two of its requests.
 
 mod context;
+mod cronjob;
+mod daemonset;
 mod deployment;
+mod disruption;
 mod endpointslice;
 mod expectations;
 mod garbage;
+mod job;
 mod namespace;
 mod node_lifecycle;
-mod daemonset;
-mod pod_gc;
-mod disruption;
 mod owned;
+mod pod_gc;
 mod pods;
+mod quota;
 mod replicas;
 mod revision;
 mod serviceaccount;
@@ -33,6 +36,9 @@ pub async fn run(context: Context) {
         Box::pin(replicas::run_sets(context.clone())),
         Box::pin(replicas::run_controllers(context.clone())),
         Box::pin(deployment::run(context.clone())),
+        Box::pin(quota::run(context.clone())),
+        Box::pin(cronjob::run(context.clone())),
+        Box::pin(job::run(context.clone())),
         Box::pin(disruption::run(context.clone())),
         Box::pin(pod_gc::run(context.clone())),
         Box::pin(daemonset::run(context.clone())),

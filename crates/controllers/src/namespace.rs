@@ -81,17 +81,40 @@ async fn finish(context: &Context, namespace: &Namespace) -> Result<Option<Durat
 }
 
 /// Says in conditions what is still there and why.
-async fn tell(context: &Context, namespace: &Namespace, remaining: &[String], finalizers: &[String], failure: Option<String>) -> Result<(), kube::Error> {
+async fn tell(
+    context: &Context,
+    namespace: &Namespace,
+    remaining: &[String],
+    finalizers: &[String],
+    failure: Option<String>,
+) -> Result<(), kube::Error> {
     let content = format!("Some resources are remaining: {}", remaining.join(", "));
     let held = format!("Some content in the namespace has finalizers remaining: {}", finalizers.join(", "));
     let failed = failure.clone().unwrap_or_else(|| "All content successfully deleted, may be waiting on finalization".into());
     let wanted = [
-        ("NamespaceDeletionContentFailure", failure.is_some(), if failure.is_some() { "ContentDeletionFailed" } else { "ContentDeleted" }, failed),
-        ("NamespaceContentRemaining", !remaining.is_empty(), if remaining.is_empty() { "ContentRemoved" } else { "SomeResourcesRemain" }, content),
-        ("NamespaceFinalizersRemaining", !finalizers.is_empty(), if finalizers.is_empty() { "ContentHasNoFinalizers" } else { "SomeFinalizersRemain" }, held),
+        (
+            "NamespaceDeletionContentFailure",
+            failure.is_some(),
+            if failure.is_some() { "ContentDeletionFailed" } else { "ContentDeleted" },
+            failed,
+        ),
+        (
+            "NamespaceContentRemaining",
+            !remaining.is_empty(),
+            if remaining.is_empty() { "ContentRemoved" } else { "SomeResourcesRemain" },
+            content,
+        ),
+        (
+            "NamespaceFinalizersRemaining",
+            !finalizers.is_empty(),
+            if finalizers.is_empty() { "ContentHasNoFinalizers" } else { "SomeFinalizersRemain" },
+            held,
+        ),
     ];
     let there = namespace.status.iter().flat_map(|s| s.conditions.iter().flatten()).collect::<Vec<_>>();
-    let same = |ty: &str, status: &str, text: &str| there.iter().any(|c| c.type_ == ty && c.status == status && c.message.as_deref() == Some(text));
+    let same = |ty: &str, status: &str, text: &str| {
+        there.iter().any(|c| c.type_ == ty && c.status == status && c.message.as_deref() == Some(text))
+    };
     let word = |on: bool| if on { "True" } else { "False" };
     if wanted.iter().all(|(ty, on, _, text)| same(ty, word(*on), text)) {
         return Ok(());
@@ -99,7 +122,9 @@ async fn tell(context: &Context, namespace: &Namespace, remaining: &[String], fi
     let now = meta::time::now();
     let conditions: Vec<Value> = wanted
         .iter()
-        .map(|(ty, on, reason, text)| json!({"type": ty, "status": word(*on), "reason": reason, "message": text, "lastTransitionTime": now}))
+        .map(
+            |(ty, on, reason, text)| json!({"type": ty, "status": word(*on), "reason": reason, "message": text, "lastTransitionTime": now}),
+        )
         .collect();
     let patch = kube::api::Patch::Strategic(json!({"status": {"conditions": conditions}}));
     let api: Api<Namespace> = context.all();
@@ -130,7 +155,9 @@ async fn namespaced(context: &Context) -> (Vec<ApiResource>, Option<String>) {
     match kube::discovery::Discovery::new(context.client()).run_aggregated().await {
         Ok(discovery) => {
             let resources = discovery.groups().flat_map(|g| g.recommended_resources());
-            let wanted = resources.filter(|(_, c)| c.scope == kube::discovery::Scope::Namespaced && c.supports_operation("list") && c.supports_operation("delete"));
+            let wanted = resources.filter(|(_, c)| {
+                c.scope == kube::discovery::Scope::Namespaced && c.supports_operation("list") && c.supports_operation("delete")
+            });
             (wanted.map(|(r, _)| r).collect(), None)
         }
         Err(error) => {
@@ -139,4 +166,3 @@ async fn namespaced(context: &Context) -> (Vec<ApiResource>, Option<String>) {
         }
     }
 }
-

@@ -73,8 +73,11 @@ pub async fn run(context: Context) {
     let tainted = nodes.clone();
     context.feed(&all_pods, &queue, move |change| {
         // Only a pod that has just come to its node, or tolerates something else than before.
-        let place = |pod: &Option<Arc<Pod>>| pod.as_ref().and_then(|p| p.spec.as_ref()).map(|s| (s.node_name.clone(), s.tolerations.clone()));
-        let Some(name) = place(&change.new).and_then(|p| p.0).filter(|_| place(&change.old) != place(&change.new)) else { return Vec::new() };
+        let place =
+            |pod: &Option<Arc<Pod>>| pod.as_ref().and_then(|p| p.spec.as_ref()).map(|s| (s.node_name.clone(), s.tolerations.clone()));
+        let Some(name) = place(&change.new).and_then(|p| p.0).filter(|_| place(&change.old) != place(&change.new)) else {
+            return Vec::new();
+        };
         if tainted.get("", &name).is_some_and(|n| !taints::executing(&n).is_empty()) { itself(change) } else { Vec::new() }
     });
     let stop = context.stop.clone();
@@ -170,7 +173,9 @@ impl Lifecycle {
 
     /// Evicts the pod if its node has taints it tolerates no longer.
     async fn pod(&self, key: &Key) -> Result<Option<Duration>, kube::Error> {
-        let Some(pod) = self.pods.get(&key.namespace, &key.name).filter(|p| p.metadata.deletion_timestamp.is_none()) else { return Ok(None) };
+        let Some(pod) = self.pods.get(&key.namespace, &key.name).filter(|p| p.metadata.deletion_timestamp.is_none()) else {
+            return Ok(None);
+        };
         let uid = pod.uid().unwrap_or_default();
         let node = pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).and_then(|n| self.nodes.get("", n));
         let taints: Vec<Taint> = node.map(|n| taints::executing(&n)).unwrap_or_default();
@@ -191,7 +196,12 @@ impl Lifecycle {
         if let Some(left) = u64::try_from(left).ok().filter(|left| *left > 0) {
             return Ok(Some(Duration::from_secs(left)));
         }
-        self.context.recorder.event(&reference(&*pod), EventType::Normal, "TaintManagerEviction", format!("Marking for deletion Pod {key}"));
+        self.context.recorder.event(
+            &reference(&*pod),
+            EventType::Normal,
+            "TaintManagerEviction",
+            format!("Marking for deletion Pod {key}"),
+        );
         let condition = json!({
             "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
             "message": "Taint manager: deleting due to NoExecute taint", "lastTransitionTime": now(),

@@ -140,7 +140,12 @@ where
         Err(error) => {
             // In a namespace that is going nothing more is made, and nobody needs to hear of it.
             if !crate::context::said(&error).contains("because it is being terminated") {
-                context.recorder.event(&about, EventType::Warning, "FailedCreate", format!("Error creating: {}", crate::context::said(&error)));
+                context.recorder.event(
+                    &about,
+                    EventType::Warning,
+                    "FailedCreate",
+                    format!("Error creating: {}", crate::context::said(&error)),
+                );
             }
             Err(error)
         }
@@ -153,7 +158,8 @@ where
 {
     let about = reference(parent);
     let uid = pod.uid().unwrap_or_default();
-    let params = DeleteParams { preconditions: Some(Preconditions { uid: Some(uid.clone()), resource_version: None }), ..DeleteParams::default() };
+    let params =
+        DeleteParams { preconditions: Some(Preconditions { uid: Some(uid.clone()), resource_version: None }), ..DeleteParams::default() };
     match context.api::<Pod>(&pod.namespace().unwrap_or_default()).delete(&pod.name_any(), &params).await {
         Ok(_) => {
             expectations.deleted(&parent.uid().unwrap_or_default(), uid);

@@ -7,7 +7,9 @@ use crate::{owned, pods};
 use client::{Key, Object, Queue};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
-use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec, ReplicationController, ReplicationControllerCondition, ReplicationControllerStatus};
+use k8s_openapi::api::core::v1::{
+    Pod, PodTemplateSpec, ReplicationController, ReplicationControllerCondition, ReplicationControllerStatus,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
@@ -192,7 +194,16 @@ impl Replicated for ReplicaSet {
             conditions: conditions!(old.conditions.as_ref(), seen.failure, ReplicaSetCondition),
         };
         let changed = old.replicas != new.replicas
-            || differs!(old, new, fully_labeled_replicas, ready_replicas, available_replicas, terminating_replicas, observed_generation, conditions);
+            || differs!(
+                old,
+                new,
+                fully_labeled_replicas,
+                ready_replicas,
+                available_replicas,
+                terminating_replicas,
+                observed_generation,
+                conditions
+            );
         changed.then(|| json!(new))
     }
 }

@@ -127,7 +127,12 @@ pub enum Subresource {
     /// A get, update and patch of the whole object that may change only what `prepare` lets through
     /// (`pods/ephemeralcontainers`, `pods/resize`, `certificatesigningrequests/approval`). `prepare` gets
     /// the new and the old object.
-    Update { name: &'static str, verbs: &'static [&'static str], prepare: fn(&mut Value, &Value), validate: fn(&Value, &Value) -> FieldErrors },
+    Update {
+        name: &'static str,
+        verbs: &'static [&'static str],
+        prepare: fn(&mut Value, &Value),
+        validate: fn(&Value, &Value) -> FieldErrors,
+    },
     /// Answered by a handler of the server registered for this resource and name
     /// (`pods/log`, `pods/exec`, `pods/eviction`, `serviceaccounts/token`, `nodes/proxy`).
     /// `kind` is (group, version, kind) as discovery shows it; `verbs` likewise.

@@ -34,6 +34,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 mod types;
+pub mod wire;
 mod workload;
 
 pub use kind::{Column, Kind, Names, ScalePaths, Scope, StoredAs, Subresource};

@@ -84,7 +84,8 @@ impl ApiError {
     }
 
     pub fn forbidden(resource: &GroupResource, name: &str, why: &str) -> Self {
-        let message = if name.is_empty() { format!("{resource} is forbidden: {why}") } else { format!("{resource} \"{name}\" is forbidden: {why}") };
+        let message =
+            if name.is_empty() { format!("{resource} is forbidden: {why}") } else { format!("{resource} \"{name}\" is forbidden: {why}") };
         Self::about(403, "Forbidden", message, resource, name)
     }
 
@@ -126,7 +127,10 @@ impl ApiError {
     pub fn internal(message: impl std::fmt::Display) -> Self {
         let text = message.to_string();
         let mut e = Self::new(500, "InternalError", format!("Internal error occurred: {text}"));
-        e.details = Some(Box::new(Details { causes: vec![Cause { reason: String::new(), message: text, field: String::new() }], ..Details::default() }));
+        e.details = Some(Box::new(Details {
+            causes: vec![Cause { reason: String::new(), message: text, field: String::new() }],
+            ..Details::default()
+        }));
         e
     }
 

@@ -363,7 +363,21 @@ mod tests {
     #[test]
     fn each_operator_selects_as_upstream_does() {
         let labels = json!({"app": "web", "tier": "", "n": "7"});
-        for yes in ["", "app=web", "app==web", "app in (web,db)", "app", "!gone", "gone!=x", "gone notin (x)", "tier=", "tier in (,a)", "n>6", "n<8", "app=web,!x"] {
+        for yes in [
+            "",
+            "app=web",
+            "app==web",
+            "app in (web,db)",
+            "app",
+            "!gone",
+            "gone!=x",
+            "gone notin (x)",
+            "tier=",
+            "tier in (,a)",
+            "n>6",
+            "n<8",
+            "app=web,!x",
+        ] {
             assert!(selects(yes, labels.clone()), "{yes}");
         }
         for no in ["app=db", "app notin (web)", "!app", "gone", "gone=x", "n>7", "app>1", "app=web,n=8"] {

@@ -18,8 +18,14 @@ pub enum Type {
     Any,
     Scalar(Scalar),
     Struct(Struct),
-    Map { value: TypeId, atomic: bool },
-    List { item: TypeId, list_type: ListType },
+    Map {
+        value: TypeId,
+        atomic: bool,
+    },
+    List {
+        item: TypeId,
+        list_type: ListType,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

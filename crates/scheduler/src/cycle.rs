@@ -98,7 +98,10 @@ mod tests {
         let nodes = vec![node("a", "500m", json!({})), node("b", "2", json!({}))];
         let mut wanted = json!({"nodeSelector": {"disk": "ssd"}});
         wanted["containers"] = json!([{"name": "c", "resources": {"requests": {"cpu": "1"}}}]);
-        assert_eq!(chosen(nodes.clone(), vec![], pod("p", None, wanted)), Err("0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector.".into()));
+        assert_eq!(
+            chosen(nodes.clone(), vec![], pod("p", None, wanted)),
+            Err("0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector.".into())
+        );
         let big = json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "3"}}}]});
         assert_eq!(chosen(nodes, vec![], pod("p", None, big)), Err("0/2 nodes are available: 2 Insufficient cpu.".into()));
     }
@@ -110,7 +113,10 @@ mod tests {
             [{"topologyKey": "host", "labelSelector": {"matchLabels": {"app": "web"}}}]}}});
         assert_eq!(chosen(nodes.clone(), vec![pod("x", Some("a"), json!({}))], pod("p", None, apart.clone())), Ok("b".into()));
         let both = vec![pod("x", Some("a"), json!({})), pod("y", Some("b"), json!({}))];
-        assert_eq!(chosen(nodes.clone(), both, pod("p", None, apart)), Err("0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules.".into()));
+        assert_eq!(
+            chosen(nodes.clone(), both, pod("p", None, apart)),
+            Err("0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules.".into())
+        );
         let spread = json!({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "host", "whenUnsatisfiable": "DoNotSchedule",
             "labelSelector": {"matchLabels": {"app": "web"}}}]});
         assert_eq!(chosen(nodes, vec![pod("x", Some("b"), json!({}))], pod("p", None, spread)), Ok("a".into()));

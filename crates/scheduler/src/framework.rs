@@ -51,9 +51,6 @@ impl Reject {
 pub const MAX_SCORE: i64 = 100;
 
 pub trait Plugin: Send + Sync {
-    /// The name of upstream's plugin that does the same.
-    fn name(&self) -> &'static str;
-
     /// All that is wrong with a node; empty where it will do.
     fn filter(&self, cycle: &Cycle, node: &NodeInfo, all: &[NodeInfo]) -> Vec<Reject> {
         let _ = (cycle, node, all);

@@ -3,7 +3,7 @@
 use crate::resources::{self, Amounts};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// A host port that a pod takes: address, protocol, port.
@@ -63,10 +63,6 @@ impl NodeInfo {
 
     pub fn label(&self, key: &str) -> Option<&str> {
         self.node.metadata.labels.as_ref()?.get(key).map(String::as_str)
-    }
-
-    pub fn labels(&self) -> Option<&BTreeMap<String, String>> {
-        self.node.metadata.labels.as_ref()
     }
 
     pub fn add(&mut self, pod: Arc<Pod>) {

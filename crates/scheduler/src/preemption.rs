@@ -19,14 +19,18 @@ pub struct Plan<'a> {
 
 /// The plan that hurts least: the lowest highest victim, the smallest sum, the fewest victims. Victims
 /// are given back one by one, the most important first, as long as the pod still fits.
-pub fn plan<'a>(plugins: &[Box<dyn Plugin>], cycle: &Cycle, all: &'a [NodeInfo], refused: &[(&'a NodeInfo, Vec<Reject>)]) -> Option<Plan<'a>> {
+pub fn plan<'a>(
+    plugins: &[Box<dyn Plugin>],
+    cycle: &Cycle,
+    all: &'a [NodeInfo],
+    refused: &[(&'a NodeInfo, Vec<Reject>)],
+) -> Option<Plan<'a>> {
     if cycle.spec.preemption_policy.as_deref() == Some("Never") {
         return None;
     }
     let mine = priority(&cycle.pod);
     let mut best: Option<(Vec<i64>, Plan<'a>)> = None;
-    for (node, rejects) in refused.iter().filter(|(_, rejects)| rejects.iter().all(|r| r.preemptible)) {
-        let _ = rejects;
+    for (node, _) in refused.iter().filter(|(_, rejects)| rejects.iter().all(|r| r.preemptible)) {
         let mut lesser: Vec<Arc<Pod>> = node.pods.iter().filter(|p| priority(p) < mine).cloned().collect();
         if lesser.is_empty() {
             continue;

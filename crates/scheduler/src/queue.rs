@@ -58,7 +58,12 @@ impl Queue {
     /// The most important pod whose turn it is. It stays known, so that its attempts count.
     pub fn pop(&mut self, now: Instant) -> Option<(Arc<Pod>, u32)> {
         let ready = |w: &Waiting| w.unschedulable.is_none_or(|flush| flush <= now) && w.not_before.is_none_or(|t| t <= now);
-        let uid = self.pods.iter().filter(|(_, w)| ready(w)).max_by_key(|(_, w)| (priority(&w.pod), std::cmp::Reverse(w.since))).map(|(uid, _)| uid.clone())?;
+        let uid = self
+            .pods
+            .iter()
+            .filter(|(_, w)| ready(w))
+            .max_by_key(|(_, w)| (priority(&w.pod), std::cmp::Reverse(w.since)))
+            .map(|(uid, _)| uid.clone())?;
         self.pods.remove(&uid).map(|w| (w.pod, w.attempts))
     }
 
@@ -91,7 +96,10 @@ mod tests {
     use serde_json::json;
 
     fn pod(name: &str, priority: i32) -> Arc<Pod> {
-        Arc::new(serde_json::from_value(json!({"metadata": {"name": name, "uid": name}, "spec": {"containers": [], "priority": priority}})).unwrap())
+        Arc::new(
+            serde_json::from_value(json!({"metadata": {"name": name, "uid": name}, "spec": {"containers": [], "priority": priority}}))
+                .unwrap(),
+        )
     }
 
     #[test]

@@ -28,14 +28,6 @@ impl Amounts {
         }
     }
 
-    pub fn subtract(&mut self, other: &Self) {
-        for (name, amount) in &other.0 {
-            if let Some(slot) = self.0.get_mut(name) {
-                *slot = slot.saturating_sub(*amount);
-            }
-        }
-    }
-
     fn raise(&mut self, other: &Self) {
         for (name, amount) in &other.0 {
             let slot = self.0.entry(name.clone()).or_insert(0);

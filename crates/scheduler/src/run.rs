@@ -64,7 +64,14 @@ pub async fn run(config: Config) {
         ready: Notify::new(),
     });
     let s = &scheduler;
-    tokio::join!(s.pods.synced(), s.nodes.synced(), s.namespaces.synced(), s.volumes.claims.synced(), s.volumes.volumes.synced(), s.volumes.classes.synced());
+    tokio::join!(
+        s.pods.synced(),
+        s.nodes.synced(),
+        s.namespaces.synced(),
+        s.volumes.claims.synced(),
+        s.volumes.volumes.synced(),
+        s.volumes.classes.synced()
+    );
     let follow = s.follow_pods(s.pods.changes());
     let wake = async {
         tokio::join!(
@@ -173,7 +180,9 @@ impl Scheduler {
             Ok(claims) => claims,
             Err(why) => {
                 let total = self.nodes.list().len();
-                let message = format!("0/{total} nodes are available: {why}. preemption: 0/{total} nodes are available: {total} Preemption is not helpful for scheduling.");
+                let message = format!(
+                    "0/{total} nodes are available: {why}. preemption: 0/{total} nodes are available: {total} Preemption is not helpful for scheduling."
+                );
                 return self.refuse(pod, attempts, message, None).await;
             }
         };
@@ -217,15 +226,22 @@ impl Scheduler {
         let outcome = async {
             self.volumes.bind(&self.client, &cycle.claims, &pod, &node).await?;
             let target = ObjectReference { kind: Some("Node".into()), name: Some(node.name().into()), ..ObjectReference::default() };
-            let metadata = kube::core::ObjectMeta { name: pod.metadata.name.clone(), namespace: pod.metadata.namespace.clone(), uid: pod.metadata.uid.clone(), ..Default::default() };
+            let metadata = kube::core::ObjectMeta {
+                name: pod.metadata.name.clone(),
+                namespace: pod.metadata.namespace.clone(),
+                uid: pod.metadata.uid.clone(),
+                ..Default::default()
+            };
             let body = Binding { metadata, target };
             let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
-            let answer: Result<serde_json::Value, kube::Error> = api.create_subresource("binding", &pod.name_any(), &PostParams::default(), &body).await;
+            let answer: Result<serde_json::Value, kube::Error> =
+                api.create_subresource("binding", &pod.name_any(), &PostParams::default(), &body).await;
             answer.map(drop).map_err(|e| said(&e))
         };
         match outcome.await {
             Ok(()) => {
-                let message = format!("Successfully assigned {}/{} to {}", pod.namespace().unwrap_or_default(), pod.name_any(), node.name());
+                let message =
+                    format!("Successfully assigned {}/{} to {}", pod.namespace().unwrap_or_default(), pod.name_any(), node.name());
                 self.recorder.event(&reference(&*pod), EventType::Normal, "Scheduled", message);
             }
             Err(why) => {
@@ -264,14 +280,17 @@ impl Scheduler {
             "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message, "lastTransitionTime": meta::time::now(),
         }]});
         let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
-        let said_so = conditions.clone().any(|c| c.type_ == "PodScheduled" && c.status == "False" && c.message.as_deref() == Some(&message));
+        let said_so =
+            conditions.clone().any(|c| c.type_ == "PodScheduled" && c.status == "False" && c.message.as_deref() == Some(&message));
         if let Some(node) = &nominated {
             status["nominatedNodeName"] = json!(node);
         }
         self.queue.lock().back(pod.clone(), attempts, true, Instant::now());
         if !said_so || nominated.is_some() {
             let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
-            if let Err(error) = api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(json!({"status": status}))).await {
+            if let Err(error) =
+                api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(json!({"status": status}))).await
+            {
                 tracing::debug!(pod = %pod.name_any(), error = said(&error), "the reason could not be written");
             }
         }

@@ -159,7 +159,8 @@ fn fits(volume: &PersistentVolume, claim: &PersistentVolumeClaim, class: &str) -
     let free = match reserved {
         None => phase == "Available",
         Some(r) => {
-            let named = r.name.as_deref() == claim.metadata.name.as_deref() && r.namespace.as_deref() == claim.metadata.namespace.as_deref();
+            let named =
+                r.name.as_deref() == claim.metadata.name.as_deref() && r.namespace.as_deref() == claim.metadata.namespace.as_deref();
             named && r.uid.as_ref().is_none_or(|uid| uid.is_empty() || Some(uid) == claim.metadata.uid.as_ref())
         }
     };

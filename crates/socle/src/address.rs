@@ -16,7 +16,9 @@ pub fn node(configured: &str, fallback: Ipv4Addr, own: &[&str]) -> anyhow::Resul
     let mut first = None;
     for interface in getifaddrs().context("listing the network interfaces")? {
         let usable = interface.flags.contains(InterfaceFlags::IFF_UP) && !interface.flags.contains(InterfaceFlags::IFF_LOOPBACK);
-        let Some(address) = interface.address.as_ref().and_then(|a| a.as_sockaddr_in()).map(|a| a.ip()).filter(|_| usable) else { continue };
+        let Some(address) = interface.address.as_ref().and_then(|a| a.as_sockaddr_in()).map(|a| a.ip()).filter(|_| usable) else {
+            continue;
+        };
         if own.contains(&interface.interface_name.as_str()) {
             continue;
         }

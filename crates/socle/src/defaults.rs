@@ -38,7 +38,11 @@ where
     match api.create(&PostParams::default(), &object).await {
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
         // The address is taken by the object of the last start under the same name.
-        Err(kube::Error::Api(status)) if status.code == 422 && api.get_opt(object.meta().name.as_deref().unwrap_or("")).await?.is_some() => Ok(()),
+        Err(kube::Error::Api(status))
+            if status.code == 422 && api.get_opt(object.meta().name.as_deref().unwrap_or("")).await?.is_some() =>
+        {
+            Ok(())
+        }
         other => other.map(drop),
     }
 }

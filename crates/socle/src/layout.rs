@@ -91,7 +91,9 @@ impl Layout {
     /// Makes the directories that others expect to exist.
     pub fn create(&self) -> std::io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
-        for dir in [&self.data, &self.run, &self.kubelet(), &self.network(), &self.cni_conf(), &self.cni_bin(), &self.images(), &self.registries()] {
+        for dir in
+            [&self.data, &self.run, &self.kubelet(), &self.network(), &self.cni_conf(), &self.cni_bin(), &self.images(), &self.registries()]
+        {
             std::fs::create_dir_all(dir)?;
         }
         std::fs::set_permissions(&self.data, std::fs::Permissions::from_mode(0o711))

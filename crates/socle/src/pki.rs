@@ -4,7 +4,8 @@
 use crate::layout::Layout;
 use anyhow::Context;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -136,7 +137,8 @@ fn valid(params: &mut CertificateParams, days: i64) {
 /// Durable before it counts, and never half written.
 fn write(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
     let new = path.with_extension("new");
-    let mut file = fs::File::options().create(true).write(true).truncate(true).mode(mode).open(&new).with_context(|| new.display().to_string())?;
+    let mut file =
+        fs::File::options().create(true).write(true).truncate(true).mode(mode).open(&new).with_context(|| new.display().to_string())?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&new, path)?;

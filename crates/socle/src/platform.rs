@@ -149,7 +149,8 @@ impl Cidr {
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let (address, prefix) = text.split_once('/').with_context(|| format!("{text:?} is not a range like 10.42.0.0/24"))?;
         let address: Ipv4Addr = address.parse().with_context(|| format!("{text:?} does not start with an IPv4 address"))?;
-        let prefix: u8 = prefix.parse().ok().filter(|p| (1..=30).contains(p)).with_context(|| format!("{text:?}: the prefix must be 1 to 30"))?;
+        let prefix: u8 =
+            prefix.parse().ok().filter(|p| (1..=30).contains(p)).with_context(|| format!("{text:?}: the prefix must be 1 to 30"))?;
         let cidr = Self { address, prefix };
         if cidr.network() != u32::from(address) {
             bail!("{text:?} has bits set after its prefix; did you mean {}/{prefix}?", Ipv4Addr::from(cidr.network()));

@@ -9,11 +9,7 @@ use std::time::{Duration, Instant};
 /// The processes whose command line satisfies `wanted`.
 pub fn find(wanted: impl Fn(&[String]) -> bool) -> Vec<i32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| wanted(&command_line(*pid)))
-        .collect()
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|pid| wanted(&command_line(*pid))).collect()
 }
 
 pub fn command_line(pid: i32) -> Vec<String> {

@@ -157,7 +157,10 @@ pub async fn start(platform: &Platform, layout: &Layout, say: &Say, stop: Cancel
 
     wait_for_node(&informers, &node_name, say).await;
     if platform.ingress.enabled {
-        say.line(format!("ingress   http://{node_address}:{} and https://{node_address}:{}", platform.ingress.http_port, platform.ingress.https_port));
+        say.line(format!(
+            "ingress   http://{node_address}:{} and https://{node_address}:{}",
+            platform.ingress.http_port, platform.ingress.https_port
+        ));
     }
     Ok(Running { tasks, failures: tokio::sync::Mutex::new(failures) })
 }
@@ -170,7 +173,8 @@ async fn open_store(platform: &Platform, layout: &Layout) -> anyhow::Result<Arc<
             Ok(Arc::new(opened.context("opening the store")?))
         }
         DatastoreKind::Etcd => {
-            let read = |path: &Option<PathBuf>| path.as_ref().map(|p| std::fs::read(p).with_context(|| p.display().to_string())).transpose();
+            let read =
+                |path: &Option<PathBuf>| path.as_ref().map(|p| std::fs::read(p).with_context(|| p.display().to_string())).transpose();
             let config = EtcdConfig {
                 endpoints: platform.datastore.endpoints.clone(),
                 ca: read(&platform.datastore.ca_file)?,

@@ -23,7 +23,11 @@ fn the_platform_runs_the_reference_application_and_loses_nothing() {
 }
 
 fn a_second_instance_over_the_same_data_says_so(cluster: &Cluster) {
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_socle")).args(["up", "--data-dir"]).arg(cluster.data()).output().expect("socle runs");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_socle"))
+        .args(["up", "--data-dir"])
+        .arg(cluster.data())
+        .output()
+        .expect("socle runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("another socle (pid"), "{said}");
 }
@@ -42,7 +46,7 @@ fn kubectl_finds_its_way_around(cluster: &Cluster) {
 
 fn a_bad_manifest_is_refused_in_upstreams_words(cluster: &Cluster) {
     let path = cluster.dir.join("bad.yaml");
-    let mut refused = |manifest: &str| {
+    let refused = |manifest: &str| {
         std::fs::write(&path, manifest).expect("written");
         cluster.refused(&["apply", "-f", path.to_str().expect("a path")])
     };
@@ -93,8 +97,11 @@ spec:
     assert_eq!(cluster.kubectl(&["exec", pod, "--", "cat", "/tmp/index.html"]).trim(), "one");
     cluster.kubectl(&["expose", "deployment/web", "--port=80", "--target-port=http"]);
     let ip = cluster.kubectl(&["get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"]);
-    let by_name = ["exec", pod, "--", "wget", "-q", "-O", "-", "-T", "5", "http://web.default.svc.cluster.local/"];
-    assert_eq!(cluster.eventually(&by_name, |out| out.contains("one")).trim(), "one", "service {ip}");
+    let answers = wait(Duration::from_secs(20), || {
+        support::get_from(&format!("{}:80", ip.trim()), "web", "/").is_ok_and(|page| page.contains("one"))
+    });
+    assert!(answers, "service {ip} does not answer");
+    cluster.eventually(&["exec", pod, "--", "nslookup", "web.default.svc.cluster.local"], |out| out.contains(ip.trim()));
     cluster.kubectl(&["delete", "deployment,service", "web"]);
     cluster.eventually(&["get", "pods,replicasets", "-l", "app=web", "-o", "name"], |out| out.trim().is_empty());
 }
@@ -171,8 +178,17 @@ fn the_reference_application_answers_and_its_data_outlives_its_pods(cluster: &mu
     for workload in ["statefulset/db", "deployment/app-a", "deployment/app-b"] {
         cluster.kubectl(&["-n", "shop", "rollout", "status", workload, "--timeout=120s"]);
     }
-    let running = ["-n", "shop", "get", "pods", "-o", "jsonpath={range .items[*]}{.metadata.name} {.status.containerStatuses[0].containerID}{\"\\n\"}{end}"];
-    cluster.eventually(&["-n", "shop", "get", "pods", "--no-headers"], |out| out.lines().count() == 4 && out.lines().all(|l| l.contains("1/1")));
+    let running = [
+        "-n",
+        "shop",
+        "get",
+        "pods",
+        "-o",
+        "jsonpath={range .items[*]}{.metadata.name} {.status.containerStatuses[0].containerID}{\"\\n\"}{end}",
+    ];
+    cluster.eventually(&["-n", "shop", "get", "pods", "--no-headers"], |out| {
+        out.lines().count() == 4 && out.lines().all(|l| l.contains("1/1"))
+    });
     let before = cluster.kubectl(&running);
     cluster.kill();
     cluster.up(&[]);

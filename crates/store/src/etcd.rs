@@ -8,8 +8,8 @@ use crate::{Error, KeyValue, LeaseId, Op, Range, RangeResult, Revision, Status, 
 use async_trait::async_trait;
 use bytes::Bytes;
 use etcd_client::{
-    Certificate, Client, Compare, CompareOp, ConnectOptions, DeleteOptions, GetOptions, Identity, PutOptions, SortOrder, SortTarget, TlsOptions,
-    Txn, TxnOp, TxnOpResponse,
+    Certificate, Client, Compare, CompareOp, ConnectOptions, DeleteOptions, GetOptions, Identity, PutOptions, SortOrder, SortTarget,
+    TlsOptions, Txn, TxnOp, TxnOpResponse,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -151,10 +151,8 @@ impl Store for Etcd {
             Op::Delete => TxnOp::delete(write.key.clone(), Some(DeleteOptions::new().with_prev_key())),
         };
         let compare = write.expected.map(|revision| Compare::mod_revision(write.key.clone(), CompareOp::Equal, signed(revision)));
-        let transaction = Txn::new()
-            .when(compare.into_iter().collect::<Vec<_>>())
-            .and_then([op])
-            .or_else([TxnOp::get(write.key.clone(), None)]);
+        let transaction =
+            Txn::new().when(compare.into_iter().collect::<Vec<_>>()).and_then([op]).or_else([TxnOp::get(write.key.clone(), None)]);
         let mut kv = self.client.kv_client();
         let response = in_time(kv.txn(transaction)).await?;
         let revision = revision_of(response.header());

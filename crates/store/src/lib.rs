@@ -85,14 +85,24 @@ pub enum WriteResult {
 #[derive(Clone, Debug)]
 pub enum WatchEvent {
     /// `previous` is there when the watch asked for it and history still has it.
-    Put { kv: KeyValue, previous: Option<KeyValue> },
-    Delete { key: Arc<str>, revision: Revision, previous: Option<KeyValue> },
+    Put {
+        kv: KeyValue,
+        previous: Option<KeyValue>,
+    },
+    Delete {
+        key: Arc<str>,
+        revision: Revision,
+        previous: Option<KeyValue>,
+    },
 }
 
 /// What a watch delivers, in revision order, a revision never split over two batches.
 #[derive(Clone, Debug)]
 pub enum WatchBatch {
-    Events { events: Vec<WatchEvent>, revision: Revision },
+    Events {
+        events: Vec<WatchEvent>,
+        revision: Revision,
+    },
     /// Nothing for this watch up to and including this revision.
     Progress(Revision),
 }

@@ -1,7 +1,9 @@
 //! The behaviour of the seam, as checks that every implementation passes. Each check gets a fresh
 //! key prefix, so that one running store serves them all.
 
-use crate::{Error, KeyValue, LeaseId, Op, Range, Revision, Store, WatchBatch, WatchEvent, WatchRequest, WatchStream, Write, WriteResult, prefix_end};
+use crate::{
+    Error, KeyValue, LeaseId, Op, Range, Revision, Store, WatchBatch, WatchEvent, WatchRequest, WatchStream, Write, WriteResult, prefix_end,
+};
 use bytes::Bytes;
 use futures::StreamExt;
 use std::sync::Arc;
@@ -166,7 +168,11 @@ async fn a_watch_begins_in_the_past_and_goes_on(store: &dyn Store, prefix: &str)
     let (gone, _) = done(store, delete(&key, None)).await;
     let seen = events(&mut stream, 3).await;
     match &seen[..] {
-        [WatchEvent::Put { kv: one, previous: None }, WatchEvent::Put { kv: two, previous: Some(before) }, WatchEvent::Delete { revision, previous: Some(last), .. }] => {
+        [
+            WatchEvent::Put { kv: one, previous: None },
+            WatchEvent::Put { kv: two, previous: Some(before) },
+            WatchEvent::Delete { revision, previous: Some(last), .. },
+        ] => {
             assert_eq!((&one.value[..], &two.value[..], &before.value[..], &last.value[..]), (&b"1"[..], &b"2"[..], &b"1"[..], &b"2"[..]));
             assert_eq!((one.mod_revision, *revision), (first, gone));
         }

@@ -24,7 +24,16 @@ async fn a_real_etcd_passes_the_suite() {
     let dir = tempfile::tempdir().unwrap();
     let (client, peer) = (format!("http://127.0.0.1:{}", free_port()), format!("http://127.0.0.1:{}", free_port()));
     let started = Command::new("etcd")
-        .args(["--name", "a", "--initial-cluster", &format!("a={peer}"), "--initial-advertise-peer-urls", &peer, "--listen-peer-urls", &peer])
+        .args([
+            "--name",
+            "a",
+            "--initial-cluster",
+            &format!("a={peer}"),
+            "--initial-advertise-peer-urls",
+            &peer,
+            "--listen-peer-urls",
+            &peer,
+        ])
         .args(["--advertise-client-urls", &client, "--listen-client-urls", &client, "--data-dir"])
         .arg(dir.path())
         .args(["--experimental-watch-progress-notify-interval", "1s", "--log-level", "error"])

@@ -86,7 +86,9 @@ impl Services {
         for offset in upper.chain(1..=reserved) {
             let address = self.at(offset);
             // What the cache knows to be taken costs no write.
-            if request.server.objects().get(&addresses(), "", &address.to_string()).is_none() && self.take(request, address, namespace, name).await? {
+            if request.server.objects().get(&addresses(), "", &address.to_string()).is_none()
+                && self.take(request, address, namespace, name).await?
+            {
                 return Ok(address);
             }
         }
@@ -97,7 +99,11 @@ impl Services {
         let namespace = request.attributes.namespace.clone();
         let name = value::text(service, &["metadata", "name"]).to_string();
         let wanted = value::text(service, &["spec", "clusterIP"]).to_string();
-        let wanted = if wanted.is_empty() { value::items(service, &["spec", "clusterIPs"]).first().and_then(Value::as_str).unwrap_or_default().to_string() } else { wanted };
+        let wanted = if wanted.is_empty() {
+            value::items(service, &["spec", "clusterIPs"]).first().and_then(Value::as_str).unwrap_or_default().to_string()
+        } else {
+            wanted
+        };
         let address = if wanted.is_empty() {
             self.any(request, &namespace, &name).await?
         } else {
@@ -138,7 +144,8 @@ fn kind(service: &Value) -> &str {
 }
 
 fn headless(service: &Value) -> bool {
-    value::text(service, &["spec", "clusterIP"]) == "None" || value::items(service, &["spec", "clusterIPs"]).first().is_some_and(|c| c == "None")
+    value::text(service, &["spec", "clusterIP"]) == "None"
+        || value::items(service, &["spec", "clusterIPs"]).first().is_some_and(|c| c == "None")
 }
 
 /// What an update leaves out of what was given at the create.
@@ -165,7 +172,13 @@ impl Plugin for Services {
     }
 
     async fn mutate(&self, request: &Request<'_>, service: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
-        if !request.is("", "services") || !matches!(request.operation, Operation::Create | Operation::Update) {
+        if !request.is("", "services") {
+            return Ok(());
+        }
+        if request.operation == Operation::Delete && !request.dry_run {
+            self.ports.forget(&request.attributes.namespace, value::text(service, &["metadata", "name"]));
+        }
+        if !matches!(request.operation, Operation::Create | Operation::Update) {
             return Ok(());
         }
         let old = old.filter(|_| request.operation == Operation::Update);
@@ -188,6 +201,8 @@ impl Plugin for Services {
         } else if old.is_none_or(|o| kind(o) == "ExternalName" || headless(o)) {
             self.give_address(request, service).await?;
         }
+        // Ports that others hold or have given back show in the Services of now.
+        request.server.settle(None).await?;
         self.ports.give(request, service, old)
     }
 }

@@ -83,6 +83,11 @@ impl Ports {
         Self { range, recent: Mutex::default() }
     }
 
+    /// The ports of a Service that is deleted are for the next as soon as it is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.recent.lock().retain(|_, (_, (n, s))| (n.as_str(), s.as_str()) != (namespace, name));
+    }
+
     pub fn give(&self, request: &Request<'_>, service: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
         let (node_ports, health) = (wants(service), wants_health(service));
         if !node_ports && !health && ports(service).is_empty() {

@@ -62,7 +62,7 @@ fn find<'a>(steps: &[Step], value: &'a Value) -> Option<&'a Value> {
         },
         Step::Where(path, wanted) => value.as_array()?.iter().find_map(|item| {
             let found = path.iter().try_fold(item, |v, name| v.get(name))?;
-            let same = found.as_str().map_or_else(|| found.to_string() == *wanted, |text| text == wanted);
+            let same = found.as_str().map_or_else(|| found.to_string(), str::to_string) == *wanted;
             if same { find(rest, item) } else { None }
         }),
     }

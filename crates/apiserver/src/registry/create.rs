@@ -79,7 +79,8 @@ async fn once(task: &Task<'_>, mut object: Value, owned: bool) -> Result<Value, 
         owners::track(task, None, &mut object);
     }
     let meta = object.get("metadata").unwrap_or(&Value::Null);
-    let mut errors = object_meta(meta, &FieldPath::new("metadata"), task.resource.namespaced(), &|name, prefix| kind.check_name(name, prefix));
+    let mut errors =
+        object_meta(meta, &FieldPath::new("metadata"), task.resource.namespaced(), &|name, prefix| kind.check_name(name, prefix));
     errors.extend(kind.validate(&object));
     errors.extend(kind.validate_create(&object));
     if !errors.is_empty() {

@@ -34,10 +34,9 @@ impl DeleteOptions {
         let tree = if body.is_empty() { Value::Null } else { negotiate::decode(content_type, body)?.0 };
         let mut options = if tree.is_null() { Self::of_query(query, &mut errors)? } else { Self::of_body(&tree, &mut errors)? };
         options.dry_run |= dry_run(query.all("dryRun"), &mut errors);
-        if let Some(policy) = &options.propagation {
-            if !matches!(policy.as_str(), "Orphan" | "Background" | "Foreground") {
-                errors.not_supported(&FieldPath::new("propagationPolicy"), policy.as_str(), &["Foreground", "Background", "Orphan", "nil"]);
-            }
+        let known = |policy: &str| matches!(policy, "Orphan" | "Background" | "Foreground");
+        if let Some(policy) = options.propagation.as_deref().filter(|p| !known(p)) {
+            errors.not_supported(&FieldPath::new("propagationPolicy"), policy, &["Foreground", "Background", "Orphan", "nil"]);
         }
         if errors.is_empty() { Ok(options) } else { Err(ApiError::invalid(&GroupKind::new("meta.k8s.io", "DeleteOptions"), "", &errors)) }
     }
@@ -212,7 +211,8 @@ impl<E> IntoTimestamp for Result<Timestamp, E> {
 
 /// The finalizers by which the garbage collector knows what is to become of dependents.
 fn set_finalizers(task: &Task<'_>, object: &mut Value, options: &DeleteOptions) -> bool {
-    let before: Vec<String> = value::items(object, &["metadata", "finalizers"]).iter().filter_map(|f| f.as_str().map(str::to_string)).collect();
+    let before: Vec<String> =
+        value::items(object, &["metadata", "finalizers"]).iter().filter_map(|f| f.as_str().map(str::to_string)).collect();
     let has = |name: &str| before.iter().any(|f| f == name);
     let wanted = match options.propagation.as_deref() {
         Some("Orphan") => Some(ORPHAN),

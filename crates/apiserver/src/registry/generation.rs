@@ -27,9 +27,10 @@ pub fn count(resource: &Resource, new: &mut Value, old: &Value) {
     if !resource.kind.has_generation() {
         return;
     }
-    let counted = |key: &str| !matches!(key, "metadata" | "apiVersion" | "kind") && !(key == "status" && resource.has_status);
+    let counted = |key: &str| !(matches!(key, "metadata" | "apiVersion" | "kind") || (key == "status" && resource.has_status));
     let (Value::Object(after), Value::Object(before)) = (&*new, old) else { return };
-    let changed = after.iter().any(|(k, v)| counted(k) && before.get(k) != Some(v)) || before.keys().any(|k| counted(k) && !after.contains_key(k));
+    let changed =
+        after.iter().any(|(k, v)| counted(k) && before.get(k) != Some(v)) || before.keys().any(|k| counted(k) && !after.contains_key(k));
     let changed = if resource.custom { changed } else { resource.kind.bumps_generation(new, old) };
     let generation = value::int(old, &["metadata", "generation"]).unwrap_or(0);
     let now = value::int(new, &["metadata", "generation"]).unwrap_or(0);

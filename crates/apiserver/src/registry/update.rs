@@ -19,7 +19,10 @@ pub enum Part {
     Status,
     /// The whole, by a subresource that has decided itself what changes.
     Decided,
-    Update { prepare: fn(&mut Value, &Value), validate: fn(&Value, &Value) -> FieldErrors },
+    Update {
+        prepare: fn(&mut Value, &Value),
+        validate: fn(&Value, &Value) -> FieldErrors,
+    },
 }
 
 /// What a change makes of an object.
@@ -106,7 +109,8 @@ async fn once(task: &Task<'_>, name: &str, part: Part, current: &Object, old: Va
     if task.options.dry_run {
         return Ok(Some(new));
     }
-    let outcome = if gone { storage::remove(task, name, current.revision).await? } else { storage::put(task, name, &new, current.revision).await? };
+    let outcome =
+        if gone { storage::remove(task, name, current.revision).await? } else { storage::put(task, name, &new, current.revision).await? };
     match outcome {
         Outcome::Done(revision) => {
             value::set(&mut new, &["metadata", "resourceVersion"], revision.to_string());
@@ -202,7 +206,9 @@ pub fn check_name(task: &Task<'_>, name: &str, object: &mut Value) -> Result<(),
     let namespace = value::text(object, &["metadata", "namespace"]);
     if task.resource.namespaced() && !namespace.is_empty() && namespace != task.namespace {
         let on = task.namespace;
-        return Err(ApiError::bad_request(format!("the namespace of the object ({namespace}) does not match the namespace on the request ({on})")));
+        return Err(ApiError::bad_request(format!(
+            "the namespace of the object ({namespace}) does not match the namespace on the request ({on})"
+        )));
     }
     create::place(task, object)
 }

@@ -32,7 +32,11 @@ fn wanted(call: &Call<'_>) -> Result<Wanted, ApiError> {
     let query = call.query;
     let limit = match query.text("limit") {
         "" => 0,
-        text => text.parse::<i64>().ok().and_then(|l| usize::try_from(l).ok()).ok_or_else(|| invalid_options("ListOptions", "limit", text, "must be a non-negative integer"))?,
+        text => text
+            .parse::<i64>()
+            .ok()
+            .and_then(|l| usize::try_from(l).ok())
+            .ok_or_else(|| invalid_options("ListOptions", "limit", text, "must be a non-negative integer"))?,
     };
     let version = revision(query.text("resourceVersion"))?;
     let token = query.text("continue");
@@ -84,11 +88,13 @@ pub async fn list(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     }
     let start = wanted.token.as_ref().map_or("", |t| t.start.as_str());
     let mut snapshot = match revision {
-        Some(revision) if !cache.unchanged_since(revision) => match from_store(call, cache, &selection, start, wanted.limit, revision).await {
-            Ok(snapshot) => snapshot,
-            Err(store::Error::Compacted { .. }) => return forgotten(call, wanted.token.as_ref(), revision),
-            Err(error) => return Err(registry::store_error(error)),
-        },
+        Some(revision) if !cache.unchanged_since(revision) => {
+            match from_store(call, cache, &selection, start, wanted.limit, revision).await {
+                Ok(snapshot) => snapshot,
+                Err(store::Error::Compacted { .. }) => return forgotten(call, wanted.token.as_ref(), revision),
+                Err(error) => return Err(registry::store_error(error)),
+            }
+        }
         _ => from_cache(call, cache, &selection, start, wanted.limit),
     };
     if let Some(revision) = revision {

@@ -73,7 +73,9 @@ impl Call<'_> {
 pub fn revision(text: &str) -> Result<Option<Revision>, ApiError> {
     match text {
         "" => Ok(None),
-        text => text.parse().map(Some).map_err(|_| invalid_options("ListOptions", "resourceVersion", text, "strconv.ParseUint: invalid syntax")),
+        text => {
+            text.parse().map(Some).map_err(|_| invalid_options("ListOptions", "resourceVersion", text, "strconv.ParseUint: invalid syntax"))
+        }
     }
 }
 

@@ -28,7 +28,9 @@ fn scale_of(object: &Value, paths: &ScalePaths) -> Value {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Null) | None => String::new(),
         // A plain map of labels is a selector too (ReplicationController).
-        Some(map) if map.get("matchLabels").is_none() && map.get("matchExpressions").is_none() => labels::Selector::from_map(map).to_string(),
+        Some(map) if map.get("matchLabels").is_none() && map.get("matchExpressions").is_none() => {
+            labels::Selector::from_map(map).to_string()
+        }
         Some(selector) => labels::Selector::from_value(selector).map(|s| s.to_string()).unwrap_or_default(),
     };
     if !selector.is_empty() {

@@ -15,7 +15,8 @@ pub struct Selection {
 
 impl Selection {
     pub fn parse(resource: &Arc<Resource>, label_selector: &str, field_selector: &str) -> Result<Self, ApiError> {
-        let labels = labels::Selector::parse(label_selector).map_err(|e| ApiError::bad_request(format!("unable to parse requirement: {e}")))?;
+        let labels =
+            labels::Selector::parse(label_selector).map_err(|e| ApiError::bad_request(format!("unable to parse requirement: {e}")))?;
         let fields = fields::Selector::parse(field_selector).map_err(|e| ApiError::bad_request(e.0))?;
         let known = resource.kind.selectable_fields();
         for requirement in &fields.requirements {

@@ -98,4 +98,3 @@ pub fn bookmark(resource: &Resource, shape: Shape, metadata: Value) -> Value {
         }
     }
 }
-

@@ -6,7 +6,7 @@ use crate::body::{self, Body, BoxError};
 use crate::catalog::Resource;
 use crate::listener::Closing;
 use crate::metrics::Watching;
-use crate::negotiate::Output;
+use crate::negotiate::{self, Format, Output};
 use crate::objects::Object;
 use crate::watch_cache::{Change, Watcher};
 use bytes::{Bytes, BytesMut};
@@ -67,11 +67,15 @@ fn wanted(call: &Call<'_>) -> Result<Wanted, ApiError> {
     let path = FieldPath::new("resourceVersionMatch");
     let initial = query.get("sendInitialEvents").map(|_| query.flag("sendInitialEvents"));
     match initial {
-        None if !rule.is_empty() => errors.forbidden(&path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"),
+        None if !rule.is_empty() => {
+            errors.forbidden(&path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
+        }
         Some(_) if rule != "NotOlderThan" => {
             errors.forbidden(&path, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
         }
-        Some(_) if !query.text("continue").is_empty() => errors.forbidden(&path, "resourceVersionMatch is forbidden when continue is provided"),
+        Some(_) if !query.text("continue").is_empty() => {
+            errors.forbidden(&path, "resourceVersionMatch is forbidden when continue is provided")
+        }
         _ => {}
     }
     if !errors.is_empty() {
@@ -89,6 +93,9 @@ pub async fn watch(call: &Call<'_>, closing: Option<Closing>) -> Result<Response
         text => text.parse().map_err(|_| super::invalid_options("ListOptions", "timeoutSeconds", text, "must be a number of seconds"))?,
     };
     let cache = call.cache()?.clone();
+    if call.output.format == Format::Protobuf {
+        return Err(negotiate::not_acceptable("application/json, application/yaml"));
+    }
     let output = Output { gzip: false, pretty: false, ..call.output };
     let namespace = call.in_namespace();
     let watcher = if wanted.begin {

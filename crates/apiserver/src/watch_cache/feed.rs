@@ -20,6 +20,9 @@ const RETRY: Duration = Duration::from_millis(200);
 /// By prefix below `/registry`.
 type Caches = HashMap<String, Arc<Cache>>;
 
+/// Objects with their keys below the prefix.
+type Found = Vec<(Arc<str>, Arc<Object>)>;
+
 pub struct Feed {
     shared: Arc<Shared>,
     commands: mpsc::UnboundedSender<Command>,
@@ -101,7 +104,7 @@ impl Shared {
 
     /// Fills all caches from one moment of the store.
     async fn read_all(&self) -> Result<Revision, Error> {
-        let mut found: HashMap<String, Vec<(Arc<str>, Arc<Object>)>> = HashMap::new();
+        let mut found: HashMap<String, Found> = HashMap::new();
         let caches = self.caches.read().clone();
         let revision = pages(&*self.store, Range::prefix(ROOT), |kv| {
             let Some((prefix, rest)) = split(&caches, &kv.key) else { return };
@@ -289,7 +292,7 @@ impl Follower {
             }
             let cache = Arc::new(Cache::new(kind, self.shared.progress.subscribe()));
             let root = cache.storage_prefix(None);
-            let mut found: Vec<(Arc<str>, Arc<Object>)> = Vec::new();
+            let mut found = Found::new();
             // Read at a revision that the feed may not have reached; the cache skips what it has already.
             let revision = pages(&*self.shared.store, Range::prefix(&root), |kv| {
                 if let Some(object) = decode(&cache, &kv, None) {

@@ -1,5 +1,7 @@
 //! Requests against a whole server on an embedded store.
 
+mod kinds;
+mod listener;
 mod lists;
 mod objects;
 mod pods;

@@ -123,3 +123,42 @@ async fn namespaces_must_be_there_and_end_when_finalized() {
     s.put("/api/v1/namespaces/x/finalize", ending).await.expect(200);
     s.get("/api/v1/namespaces/x").await.expect(404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_without_a_revision_are_tried_until_they_hold() {
+    let (s, _dir) = server().await;
+    s.map("a").await;
+    let writers: Vec<_> = (0..8)
+        .map(|n| {
+            let s = s.clone();
+            tokio::spawn(async move { s.patch(&format!("{MAPS}/a"), MERGE, json!({"data": {format!("k{n}"): "1"}})).await.expect(200) })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert_eq!(s.get(&format!("{MAPS}/a")).await.expect(200)["data"].as_object().unwrap().len(), 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_is_refused_with_its_reason() {
+    let (s, _dir) = server().await;
+    for (method, uri, body, code) in [
+        ("GET", "/api/v1/namespaces/default/nothings", Value::Null, 404),
+        ("GET", "/apis/none.example/v1/things", Value::Null, 404),
+        ("POST", MAPS, json!({"metadata": {"name": "Not_A_Name"}}), 422),
+        ("POST", MAPS, json!({"kind": "Secret", "metadata": {"name": "a"}}), 400),
+        ("POST", MAPS, json!({"metadata": {"name": "a", "namespace": "other"}}), 400),
+        ("POST", MAPS, json!({"metadata": {"name": "a", "resourceVersion": "5"}}), 400),
+        ("POST", MAPS, json!({"metadata": {"name": "a"}, "data": 5}), 400),
+        ("POST", MAPS, Value::Null, 400),
+        ("POST", &format!("{MAPS}/a"), json!({"metadata": {"name": "a"}}), 405),
+        ("PUT", &format!("{MAPS}/a"), json!({"metadata": {"name": "a"}}), 404),
+        ("PUT", &format!("{MAPS}/a"), json!({"metadata": {"name": "b"}}), 400),
+        ("PATCH", &format!("{MAPS}/a"), json!({}), 415),
+    ] {
+        let answer = s.call(method, uri, JSON, body.clone()).await;
+        assert_eq!(answer.code, code, "{method} {uri} {body}: {}", answer.body);
+        assert!(uri.contains("othings") || uri.contains("none") || answer.body["kind"] == "Status");
+    }
+}

@@ -60,7 +60,8 @@ async fn an_eviction_spends_the_budget_and_is_then_refused() {
     let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
     let spec = json!({"minAvailable": 1, "selector": {"matchLabels": {"a": "x"}}});
     s.post(budgets, json!({"metadata": {"name": "b"}, "spec": spec})).await.expect(201);
-    let status = json!({"status": {"observedGeneration": 1, "disruptionsAllowed": 1, "currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2}});
+    let status =
+        json!({"status": {"observedGeneration": 1, "disruptionsAllowed": 1, "currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2}});
     s.patch(&format!("{budgets}/b/status"), MERGE, status).await.expect(200);
     for name in ["p", "q"] {
         pod(&s, name).await;

@@ -9,7 +9,9 @@ use crate::revision::{self, HASH_LABEL};
 use crate::{owned, pods};
 use client::{EventType, Informer, Key, Queue, reference};
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, DaemonSetSpec, DaemonSetStatus};
-use k8s_openapi::api::core::v1::{Affinity, Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{
+    Affinity, Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodTemplateSpec,
+};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
@@ -39,7 +41,8 @@ pub async fn run(context: Context) {
     let everyone = sets.clone();
     context.feed(&nodes, &queue, move |change| {
         // Heartbeats move nothing.
-        let placing = |n: &Option<Arc<Node>>| n.as_ref().map(|n| (n.metadata.labels.clone(), n.spec.as_ref().and_then(|s| s.taints.clone())));
+        let placing =
+            |n: &Option<Arc<Node>>| n.as_ref().map(|n| (n.metadata.labels.clone(), n.spec.as_ref().and_then(|s| s.taints.clone())));
         if placing(&change.old) == placing(&change.new) { Vec::new() } else { everyone.list().iter().map(|s| Key::of(&**s)).collect() }
     });
     let stop = context.stop.clone();
@@ -139,7 +142,12 @@ impl Daemons {
                 };
                 let name = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
                 let what = if how == "failed" { "try to kill it" } else { "try to delete it" };
-                self.context.recorder.event(&reference(set), kind, reason, format!("Found {how} daemon pod {name} on node {node}, will {what}"));
+                self.context.recorder.event(
+                    &reference(set),
+                    kind,
+                    reason,
+                    format!("Found {how} daemon pod {name} on node {node}, will {what}"),
+                );
             }
             let none_left = there.iter().all(|p| pods::finished(p) && p.metadata.deletion_timestamp.is_some());
             if none_left && places.get(node).is_some_and(|p| p.run) {
@@ -163,7 +171,8 @@ impl Daemons {
         hash: &str,
     ) -> Result<Option<Duration>, kube::Error> {
         let old = set.status.clone().unwrap_or_default();
-        let mut new = DaemonSetStatus { collision_count: old.collision_count, conditions: old.conditions.clone(), ..DaemonSetStatus::default() };
+        let mut new =
+            DaemonSetStatus { collision_count: old.collision_count, conditions: old.conditions.clone(), ..DaemonSetStatus::default() };
         let (mut available, mut updated) = (0, 0);
         let (now, min_ready) = (Timestamp::now(), spec.min_ready_seconds.unwrap_or(0));
         for (node, place) in places {

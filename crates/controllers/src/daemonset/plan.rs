@@ -169,7 +169,8 @@ mod tests {
 
     fn pod(name: &str, hash: &str, ready: bool) -> Arc<Pod> {
         let status = if ready { "True" } else { "False" };
-        let pod = json!({"metadata": {"name": name, "labels": {"h": hash}}, "status": {"conditions": [{"type": "Ready", "status": status}]}});
+        let pod =
+            json!({"metadata": {"name": name, "labels": {"h": hash}}, "status": {"conditions": [{"type": "Ready", "status": status}]}});
         Arc::new(serde_json::from_value(pod).unwrap())
     }
 
@@ -199,7 +200,9 @@ mod tests {
 
     #[test]
     fn an_untolerated_taint_keeps_new_pods_away_but_only_no_execute_removes_them() {
-        let node = |effect: &str| serde_json::from_value(json!({"metadata": {"name": "n"}, "spec": {"taints": [{"key": "k", "effect": effect}]}})).unwrap();
+        let node = |effect: &str| {
+            serde_json::from_value(json!({"metadata": {"name": "n"}, "spec": {"taints": [{"key": "k", "effect": effect}]}})).unwrap()
+        };
         assert_eq!(place(&PodSpec::default(), &node("NoSchedule")), Place { run: false, stay: true });
         assert_eq!(place(&PodSpec::default(), &node("NoExecute")), Place { run: false, stay: false });
     }

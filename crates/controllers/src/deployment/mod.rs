@@ -90,11 +90,7 @@ async fn reconcile(
         None => {
             let recreate = spec.strategy.as_ref().and_then(|s| s.type_.as_deref()) == Some("Recreate");
             let old_pods_left = recreate && old.iter().any(|s| has_pods(s, all_pods));
-            if old_pods_left {
-                None
-            } else {
-                create(context, deployment, &spec.template, newest + 1, &old).await?
-            }
+            if old_pods_left { None } else { create(context, deployment, &spec.template, newest + 1, &old).await? }
         }
     };
     let replicas = plan::decide(deployment, new.as_deref(), &old, |set| has_pods(set, all_pods));
@@ -196,7 +192,12 @@ async fn create(
             }
             // Another template has this hash: count on, and the next run takes another name.
             let patch = json!({"status": {"collisionCount": collision + 1}});
-            if_there(context.api::<Deployment>(&namespace).patch_status(&deployment.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await)?;
+            if_there(
+                context
+                    .api::<Deployment>(&namespace)
+                    .patch_status(&deployment.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
+                    .await,
+            )?;
             Err(error)
         }
         Err(error) => {
@@ -208,7 +209,12 @@ async fn create(
 }
 
 /// Keeps the new set's annotations in line: its revision is the newest, its sizes are the Deployment's.
-async fn keep_annotated(context: &Context, deployment: &Deployment, set: Arc<ReplicaSet>, at_least: i64) -> Result<Arc<ReplicaSet>, kube::Error> {
+async fn keep_annotated(
+    context: &Context,
+    deployment: &Deployment,
+    set: Arc<ReplicaSet>,
+    at_least: i64,
+) -> Result<Arc<ReplicaSet>, kube::Error> {
     let mut wanted = inherited(deployment);
     wanted.insert(REVISION.into(), revision(&set).max(at_least).to_string());
     let min_ready = deployment.spec.as_ref().and_then(|s| s.min_ready_seconds);

@@ -178,7 +178,10 @@ mod tests {
     fn a_rolling_update_ends_and_keeps_its_limits() {
         for (replicas, surge, unavailable) in [(1, "25%", "25%"), (3, "1", "0"), (10, "0", "3"), (10, "50%", "50%"), (4, "0", "0")] {
             let int = |s: &str| s.parse::<i32>().map_or_else(|_| json!(s), |n| json!(n));
-            let d = deployment(replicas, json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": int(surge), "maxUnavailable": int(unavailable)}}));
+            let d = deployment(
+                replicas,
+                json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": int(surge), "maxUnavailable": int(unavailable)}}),
+            );
             let limits = Limits::of(&d);
             let (size, lowest, highest) = roll(&d, replicas);
             assert_eq!(size, replicas, "{surge} {unavailable}");

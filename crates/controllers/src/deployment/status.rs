@@ -51,16 +51,16 @@ pub async fn write(
     };
     set(&mut conditions, "Available", status, reason, message.into(), now);
 
-    let failure = all.iter().chain(new).filter_map(|s| s.status.as_ref()).flat_map(|s| s.conditions.iter().flatten()).find(|c| c.type_ == "ReplicaFailure");
+    let failure = all
+        .iter()
+        .chain(new)
+        .filter_map(|s| s.status.as_ref())
+        .flat_map(|s| s.conditions.iter().flatten())
+        .find(|c| c.type_ == "ReplicaFailure");
     match failure {
-        Some(c) => set(
-            &mut conditions,
-            "ReplicaFailure",
-            &c.status,
-            c.reason.as_deref().unwrap_or(""),
-            c.message.clone().unwrap_or_default(),
-            now,
-        ),
+        Some(c) => {
+            set(&mut conditions, "ReplicaFailure", &c.status, c.reason.as_deref().unwrap_or(""), c.message.clone().unwrap_or_default(), now)
+        }
         None => conditions.retain(|c| c.type_ != "ReplicaFailure"),
     }
 
@@ -167,7 +167,8 @@ fn set(conditions: &mut Vec<DeploymentCondition>, type_: &str, status: &str, rea
 /// Whether two statuses say the same; zero and absent are the same number.
 fn same(a: &DeploymentStatus, b: &DeploymentStatus) -> bool {
     let counts = |s: &DeploymentStatus| {
-        [s.replicas, s.updated_replicas, s.ready_replicas, s.available_replicas, s.unavailable_replicas, s.terminating_replicas].map(|n| n.unwrap_or(0))
+        [s.replicas, s.updated_replicas, s.ready_replicas, s.available_replicas, s.unavailable_replicas, s.terminating_replicas]
+            .map(|n| n.unwrap_or(0))
     };
     counts(a) == counts(b) && a.observed_generation == b.observed_generation && a.conditions == b.conditions
 }

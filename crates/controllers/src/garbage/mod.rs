@@ -11,8 +11,9 @@ use graph::{FOREGROUND, Graph, Node, ORPHAN, blocks};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::core::ApiResource;
+use kube::core::PartialObjectMeta;
 use kube::discovery::{ApiCapabilities, Scope};
-use kube::runtime::{metadata_watcher, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use parking_lot::Mutex;
 use serde_json::json;
@@ -93,8 +94,8 @@ impl Collector {
     }
 
     async fn watch(self, resource: ApiResource) {
-        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
-        let mut stream = metadata_watcher(api, watcher::Config::default()).boxed();
+        let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(self.client.clone(), &resource);
+        let mut stream = watcher(api, watcher::Config::default()).boxed();
         let mut listed = HashSet::new();
         let mut failures = 0u32;
         while let Some(event) = stream.next().await {

@@ -38,7 +38,15 @@ pub async fn run(context: Context) {
     client::run("job", queue, 4, stop, move |key: Key| {
         let (context, jobs, all_pods, expectations) = (context.clone(), jobs.clone(), all_pods.clone(), expectations.clone());
         async move {
-            let Some(job) = jobs.get(&key.namespace, &key.name) else { return Ok(None) };
+            let Some(job) = jobs.get(&key.namespace, &key.name) else {
+                // Nobody counts its pods any more.
+                let of = |p: &Pod| pods::controller_of(&p.metadata).is_some_and(|o| o.kind == "Job" && o.name == key.name);
+                let left: Vec<Arc<Pod>> = all_pods.list_in(&key.namespace).into_iter().filter(|p| tracked(p) && of(p)).collect();
+                for pod in left {
+                    untrack(&context, &pod).await?;
+                }
+                return Ok(None);
+            };
             let uid = job.uid().unwrap_or_default();
             let going = |uid: &str| all_pods.by_uid(uid).is_none_or(|p| p.metadata.deletion_timestamp.is_some());
             if !expectations.met(&uid, |uid| all_pods.by_uid(uid).is_some(), going) {
@@ -50,7 +58,12 @@ pub async fn run(context: Context) {
     .await;
 }
 
-async fn reconcile(context: &Context, job: &Job, all_pods: &Informer<Pod>, expectations: &Expectations) -> Result<Option<Duration>, kube::Error> {
+async fn reconcile(
+    context: &Context,
+    job: &Job,
+    all_pods: &Informer<Pod>,
+    expectations: &Expectations,
+) -> Result<Option<Duration>, kube::Error> {
     let Some(spec) = &job.spec else { return Ok(None) };
     if spec.managed_by.as_deref().is_some_and(|m| m != CONTROLLER) {
         return Ok(None);
@@ -77,7 +90,7 @@ async fn reconcile(context: &Context, job: &Job, all_pods: &Informer<Pod>, expec
     // First the verdict, then the end of the pods, then the end of the Job.
     let over = end.is_some() && tally.active.is_empty() && tally.terminating.is_empty() && tally.nothing_uncounted();
     let new = status::compose(job, spec, &tally, end.as_ref(), over, now);
-    write(context, job, &new).await?;
+    let written = write(context, job, &new).await?;
     // Only now: their names are in the status, and their change brings this Job back.
     let released = futures::future::join_all(tally.settled.iter().map(|pod| untrack(context, pod))).await;
     released.into_iter().collect::<Result<(), _>>()?;
@@ -86,6 +99,13 @@ async fn reconcile(context: &Context, job: &Job, all_pods: &Informer<Pod>, expec
             pods::delete(context, expectations, job, pod).await?;
         }
         return Ok(None);
+    }
+    if !written {
+        // The pods may be newer than the cached Job; what it does not count yet would be made again.
+        let live = if_there(context.api::<Job>(&job.namespace().unwrap_or_default()).get(&job.name_any()).await)?;
+        if live.is_none_or(|l| l.resource_version() != job.resource_version()) {
+            return Ok(Some(Duration::from_secs(10)));
+        }
     }
     let retry = make::adjust(context, job, spec, &tally, &children, expectations, suspended).await?;
     let deadline = spec.active_deadline_seconds.filter(|_| !suspended).map(|limit| limit - elapsed.unwrap_or(0));
@@ -97,9 +117,9 @@ fn seconds(n: i64) -> Duration {
 }
 
 /// With the revision it was counted on: a count on an old state would be wrong for good.
-async fn write(context: &Context, job: &Job, new: &JobStatus) -> Result<(), kube::Error> {
+async fn write(context: &Context, job: &Job, new: &JobStatus) -> Result<bool, kube::Error> {
     if job.status.as_ref() == Some(new) {
-        return Ok(());
+        return Ok(false);
     }
     let patch = json!({"metadata": {"uid": job.uid(), "resourceVersion": job.resource_version()}, "status": status::full(new)});
     let api = context.api::<Job>(&job.namespace().unwrap_or_default());
@@ -108,7 +128,7 @@ async fn write(context: &Context, job: &Job, new: &JobStatus) -> Result<(), kube
             context.recorder.event(&reference(job), kind, &reason, message);
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 async fn untrack(context: &Context, pod: &Pod) -> Result<(), kube::Error> {

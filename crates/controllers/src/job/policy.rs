@@ -54,7 +54,8 @@ pub fn verdict(spec: &JobSpec, pod: &Pod) -> Verdict {
     let name = || format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
     let rules = spec.pod_failure_policy.iter().flat_map(|p| p.rules.iter());
     for (at, rule) in rules.enumerate() {
-        let statuses = pod.status.iter().flat_map(|s| s.container_statuses.iter().flatten().chain(s.init_container_statuses.iter().flatten()));
+        let statuses =
+            pod.status.iter().flat_map(|s| s.container_statuses.iter().flatten().chain(s.init_container_statuses.iter().flatten()));
         let exit = rule.on_exit_codes.as_ref().and_then(|on| {
             let named = statuses.filter(|s| on.container_name.as_ref().is_none_or(|n| *n == s.name));
             let ended = named.filter_map(|s| Some((&s.name, s.state.as_ref()?.terminated.as_ref()?.exit_code)));

@@ -47,7 +47,9 @@ pub fn wanted(node: &Node, any_ready: bool, now: Timestamp) -> Option<Vec<Taint>
             keys.push((key, "NoExecute"));
         }
     }
-    keys.extend(TROUBLES.iter().filter(|(c, _)| condition(node, c).is_some_and(|c| c.status == "True")).map(|(_, key)| (*key, "NoSchedule")));
+    keys.extend(
+        TROUBLES.iter().filter(|(c, _)| condition(node, c).is_some_and(|c| c.status == "True")).map(|(_, key)| (*key, "NoSchedule")),
+    );
     if node.spec.as_ref().and_then(|s| s.unschedulable) == Some(true) {
         keys.push((UNSCHEDULABLE, "NoSchedule"));
     }
@@ -128,7 +130,8 @@ mod tests {
     use serde_json::{Value, json};
 
     fn node(ready: &str, taints: Value) -> Node {
-        let node = json!({"metadata": {"name": "n"}, "spec": {"taints": taints}, "status": {"conditions": [{"type": "Ready", "status": ready}]}});
+        let node =
+            json!({"metadata": {"name": "n"}, "spec": {"taints": taints}, "status": {"conditions": [{"type": "Ready", "status": ready}]}});
         serde_json::from_value(node).unwrap()
     }
 
@@ -141,7 +144,9 @@ mod tests {
 
     #[test]
     fn pods_are_driven_out_only_while_some_node_is_well() {
-        let effects = |any| wanted(&node("Unknown", json!([])), any, Timestamp::UNIX_EPOCH).unwrap().into_iter().map(|t| t.effect).collect::<Vec<_>>();
+        let effects = |any| {
+            wanted(&node("Unknown", json!([])), any, Timestamp::UNIX_EPOCH).unwrap().into_iter().map(|t| t.effect).collect::<Vec<_>>()
+        };
         assert_eq!(effects(true), ["NoSchedule", "NoExecute"]);
         assert_eq!(effects(false), ["NoSchedule"]);
     }

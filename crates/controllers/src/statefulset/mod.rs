@@ -129,7 +129,9 @@ fn observe(set: &StatefulSet, members: &[(i32, Arc<Pod>)], current: &ControllerR
     let spec = set.spec.clone().unwrap_or_default();
     let (now, min_ready) = (Timestamp::now(), spec.min_ready_seconds.unwrap_or(0));
     let count = |test: &dyn Fn(&Pod) -> bool| i32::try_from(members.iter().filter(|(_, p)| test(p)).count()).unwrap_or(i32::MAX);
-    let of = |pod: &Pod, name: &str| pod.metadata.deletion_timestamp.is_none() && pod.labels().get(revision::HASH_LABEL).is_some_and(|l| l == name);
+    let of = |pod: &Pod, name: &str| {
+        pod.metadata.deletion_timestamp.is_none() && pod.labels().get(revision::HASH_LABEL).is_some_and(|l| l == name)
+    };
     let (current, update) = (current.name_any(), revision_name(update));
     let ready = |p: &Pod| pods::phase(p) == "Running" && pods::ready(p);
     let mut status = StatefulSetStatus {
@@ -161,7 +163,13 @@ async fn write_status(context: &Context, set: &StatefulSet, status: &StatefulSet
     if_there(api.patch_status(&set.name_any(), &PatchParams::default(), &Patch::Merge(&json!({"status": status}))).await).map(drop)
 }
 
-async fn make(context: &Context, set: &StatefulSet, ordinal: i32, of: &ControllerRevision, expectations: &Expectations) -> Result<(), kube::Error> {
+async fn make(
+    context: &Context,
+    set: &StatefulSet,
+    ordinal: i32,
+    of: &ControllerRevision,
+    expectations: &Expectations,
+) -> Result<(), kube::Error> {
     let Some(spec) = &set.spec else { return Ok(()) };
     let template: PodTemplateSpec = revision::template(of).unwrap_or_else(|| spec.template.clone());
     let name = format!("{}-{ordinal}", set.name_any());
@@ -205,7 +213,8 @@ async fn make_claim(context: &Context, set: &StatefulSet, template: &PersistentV
     claim.metadata.labels.get_or_insert_default().extend(selected);
     claim.status = None;
     if retention(set).0 {
-        claim.metadata.owner_references = Some(vec![OwnerReference { block_owner_deletion: None, controller: None, ..pods::controlled_by(set) }]);
+        claim.metadata.owner_references =
+            Some(vec![OwnerReference { block_owner_deletion: None, controller: None, ..pods::controlled_by(set) }]);
     }
     let about = reference(set);
     match context.api::<PersistentVolumeClaim>(&set.namespace().unwrap_or_default()).create(&PostParams::default(), &claim).await {

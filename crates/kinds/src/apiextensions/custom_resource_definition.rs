@@ -133,7 +133,10 @@ impl Kind for CustomResourceDefinition {
 
     fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
         if has_rules(get(object, "spec")) {
-            vec!["spec.versions[*].schema.openAPIV3Schema: rules in x-kubernetes-validations are kept but not evaluated by this server".into()]
+            vec![
+                "spec.versions[*].schema.openAPIV3Schema: rules in x-kubernetes-validations are kept but not evaluated by this server"
+                    .into(),
+            ]
         } else {
             Vec::new()
         }

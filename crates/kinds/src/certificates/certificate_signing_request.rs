@@ -177,7 +177,15 @@ impl Kind for CertificateSigningRequest {
     }
 
     fn subresources(&self) -> Vec<Subresource> {
-        vec![Subresource::Update { name: "approval", verbs: &["get", "patch", "update"], prepare: prepare_approval, validate: validate_approval }, Subresource::Status]
+        vec![
+            Subresource::Update {
+                name: "approval",
+                verbs: &["get", "patch", "update"],
+                prepare: prepare_approval,
+                validate: validate_approval,
+            },
+            Subresource::Status,
+        ]
     }
 }
 

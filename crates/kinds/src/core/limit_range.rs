@@ -34,21 +34,31 @@ impl Kind for LimitRange {
         let mut errors = FieldErrors::new();
         for (i, item) in value::items(object, &["spec", "limits"]).iter().enumerate() {
             let at = path("spec.limits").index(i);
-            for (low, high) in [("min", "max"), ("min", "default"), ("defaultRequest", "default"), ("default", "max"), ("min", "defaultRequest"), ("defaultRequest", "max")] {
+            for (low, high) in [
+                ("min", "max"),
+                ("min", "default"),
+                ("defaultRequest", "default"),
+                ("default", "max"),
+                ("min", "defaultRequest"),
+                ("defaultRequest", "max"),
+            ] {
                 for (name, found) in get(item, low).as_object().into_iter().flatten() {
                     let (Some(less), Some(mut more)) = (amount(item, low, name), amount(item, high, name)) else { continue };
                     let limit = value::text(item, &[high, name]).to_string();
                     more.sub(&less);
                     if more.signum() < 0 {
-                        let words = |n: &str| match n {
-                            "defaultRequest" => "default request",
-                            other => match other {
-                                "default" => "default",
-                                _ => other,
-                            },
-                        }
-                        .to_string();
-                        let text = format!("{} value {} is greater than {} value {limit}", words(low), found.as_str().unwrap_or(""), words(high));
+                        let words = |n: &str| {
+                            match n {
+                                "defaultRequest" => "default request",
+                                other => match other {
+                                    "default" => "default",
+                                    _ => other,
+                                },
+                            }
+                            .to_string()
+                        };
+                        let text =
+                            format!("{} value {} is greater than {} value {limit}", words(low), found.as_str().unwrap_or(""), words(high));
                         errors.invalid(&at.child(low).key(name), found.clone(), &text);
                     }
                 }

@@ -59,7 +59,9 @@ impl Kind for Namespace {
         let mut errors = FieldErrors::new();
         let going = value::at(new, &["metadata", "deletionTimestamp"]).is_some();
         match value::text(new, &["status", "phase"]) {
-            "Terminating" if !going => errors.invalid(&path("status.phase"), "Terminating", "may only be 'Terminating' if `deletionTimestamp` is not empty"),
+            "Terminating" if !going => {
+                errors.invalid(&path("status.phase"), "Terminating", "may only be 'Terminating' if `deletionTimestamp` is not empty")
+            }
             "Active" if going => errors.invalid(&path("status.phase"), "Active", "may only be 'Active' if `deletionTimestamp` is empty"),
             _ => {}
         }
@@ -87,7 +89,8 @@ impl Kind for Namespace {
     }
 
     fn subresources(&self) -> Vec<Subresource> {
-        let finalize = Subresource::Update { name: "finalize", verbs: &["update"], prepare: only_finalizers, validate: |_, _| FieldErrors::new() };
+        let finalize =
+            Subresource::Update { name: "finalize", verbs: &["update"], prepare: only_finalizers, validate: |_, _| FieldErrors::new() };
         vec![finalize, Subresource::Status]
     }
 }

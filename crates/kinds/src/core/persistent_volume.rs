@@ -29,7 +29,10 @@ fn sources(object: &Value) -> Vec<(&String, &Value)> {
 }
 
 impl Kind for PersistentVolume {
-    built_in!("io.k8s.api.core.v1.PersistentVolume", Names::new("", "v1", "PersistentVolume", "persistentvolumes", Scope::Cluster).short(&["pv"]));
+    built_in!(
+        "io.k8s.api.core.v1.PersistentVolume",
+        Names::new("", "v1", "PersistentVolume", "persistentvolumes", Scope::Cluster).short(&["pv"])
+    );
 
     fn default(&self, object: &mut Value) {
         value::default(object, &["spec", "persistentVolumeReclaimPolicy"], "Retain");
@@ -63,7 +66,11 @@ impl Kind for PersistentVolume {
         if let Some(Ok(quantity)) = value::at(spec, &["capacity", "storage"]).map(Quantity::from_value)
             && quantity.signum() <= 0
         {
-            errors.invalid(&at.child("capacity").key("storage"), get(get(spec, "capacity"), "storage").clone(), "must be greater than zero");
+            errors.invalid(
+                &at.child("capacity").key("storage"),
+                get(get(spec, "capacity"), "storage").clone(),
+                "must be greater than zero",
+            );
         }
         match sources(object).len() {
             0 => errors.required(&at, "must specify a volume type"),
@@ -106,7 +113,8 @@ impl Kind for PersistentVolume {
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         let claim = value::text(object, &["spec", "claimRef", "name"]);
-        let claim = if claim.is_empty() { String::new() } else { format!("{}/{claim}", value::text(object, &["spec", "claimRef", "namespace"])) };
+        let claim =
+            if claim.is_empty() { String::new() } else { format!("{}/{claim}", value::text(object, &["spec", "claimRef", "namespace"])) };
         vec![
             table::name(object),
             table::text(object, &["spec", "capacity", "storage"]),

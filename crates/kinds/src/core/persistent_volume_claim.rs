@@ -90,7 +90,7 @@ impl Kind for PersistentVolumeClaim {
             errors.forbidden(&at, text);
         }
         if bound && let (Some(new), Some(old)) = (size(new), size(old)) {
-            let mut grown = new.clone();
+            let mut grown = new;
             grown.sub(&old);
             if grown.signum() < 0 {
                 errors.forbidden(&at.child("resources").child("requests").child("storage"), "field can not be less than status.capacity");
@@ -101,7 +101,9 @@ impl Kind for PersistentVolumeClaim {
 
     fn columns(&self) -> Vec<Column> {
         let mut columns = vec![Column::name()];
-        columns.extend(["Status", "Volume", "Capacity", "Access Modes", "StorageClass", "VolumeAttributesClass"].map(|n| Column::new(n, "string")));
+        columns.extend(
+            ["Status", "Volume", "Capacity", "Access Modes", "StorageClass", "VolumeAttributesClass"].map(|n| Column::new(n, "string")),
+        );
         columns.extend([Column::age(), Column::wide("VolumeMode", "string")]);
         columns
     }

@@ -27,7 +27,9 @@ impl Kind for ReplicationController {
     fn default(&self, object: &mut Value) {
         value::default(object, &["spec", "replicas"], 1);
         workload::default_template(object, &["spec", "template"]);
-        let labels = value::at(object, &["spec", "template", "metadata", "labels"]).filter(|l| l.as_object().is_some_and(|m| !m.is_empty())).cloned();
+        let labels = value::at(object, &["spec", "template", "metadata", "labels"])
+            .filter(|l| l.as_object().is_some_and(|m| !m.is_empty()))
+            .cloned();
         if let Some(labels) = labels {
             let empty = |v: Option<&Value>| v.and_then(Value::as_object).is_none_or(Map::is_empty);
             if empty(value::at(object, &["spec", "selector"])) {

@@ -13,7 +13,10 @@ const SCOPES: [&str; 7] =
     ["BestEffort", "CrossNamespacePodAffinity", "NotBestEffort", "NotTerminating", "PriorityClass", "Terminating", "VolumeAttributesClass"];
 
 impl Kind for ResourceQuota {
-    built_in!("io.k8s.api.core.v1.ResourceQuota", Names::new("", "v1", "ResourceQuota", "resourcequotas", Scope::Namespaced).short(&["quota"]));
+    built_in!(
+        "io.k8s.api.core.v1.ResourceQuota",
+        Names::new("", "v1", "ResourceQuota", "resourcequotas", Scope::Namespaced).short(&["quota"])
+    );
 
     fn validate(&self, object: &Value) -> FieldErrors {
         let mut errors = FieldErrors::new();

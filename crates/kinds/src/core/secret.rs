@@ -46,17 +46,15 @@ impl Kind for Secret {
             }
         };
         match value::text(object, &["type"]) {
-            "kubernetes.io/service-account-token" => {
-                if value::text(object, &["metadata", "annotations", "kubernetes.io/service-account.name"]).is_empty() {
-                    errors.required(&path("metadata.annotations").key("kubernetes.io/service-account.name"), "");
-                }
+            "kubernetes.io/service-account-token"
+                if value::text(object, &["metadata", "annotations", "kubernetes.io/service-account.name"]).is_empty() =>
+            {
+                errors.required(&path("metadata.annotations").key("kubernetes.io/service-account.name"), "");
             }
             "kubernetes.io/dockercfg" => json_entry(decoded(".dockercfg"), ".dockercfg", &mut errors),
             "kubernetes.io/dockerconfigjson" => json_entry(decoded(".dockerconfigjson"), ".dockerconfigjson", &mut errors),
-            "kubernetes.io/basic-auth" => {
-                if decoded("username").is_none() && decoded("password").is_none() {
-                    required(&["username", "password"]);
-                }
+            "kubernetes.io/basic-auth" if decoded("username").is_none() && decoded("password").is_none() => {
+                required(&["username", "password"])
             }
             "kubernetes.io/ssh-auth" => required(&["ssh-privatekey"]),
             "kubernetes.io/tls" => required(&["tls.crt", "tls.key"]),
@@ -89,7 +87,9 @@ fn json_entry(found: Option<Vec<u8>>, key: &str, errors: &mut FieldErrors) {
     let at = path("data").key(key);
     match found {
         None => errors.required(&at, ""),
-        Some(bytes) if serde_json::from_slice::<Value>(&bytes).is_err() => errors.invalid(&at, "<secret contents redacted>", "invalid JSON"),
+        Some(bytes) if serde_json::from_slice::<Value>(&bytes).is_err() => {
+            errors.invalid(&at, "<secret contents redacted>", "invalid JSON")
+        }
         Some(_) => {}
     }
 }

@@ -9,7 +9,10 @@ use serde_json::Value;
 pub struct ServiceAccount;
 
 impl Kind for ServiceAccount {
-    built_in!("io.k8s.api.core.v1.ServiceAccount", Names::new("", "v1", "ServiceAccount", "serviceaccounts", Scope::Namespaced).short(&["sa"]));
+    built_in!(
+        "io.k8s.api.core.v1.ServiceAccount",
+        Names::new("", "v1", "ServiceAccount", "serviceaccounts", Scope::Namespaced).short(&["sa"])
+    );
 
     fn columns(&self) -> Vec<Column> {
         vec![Column::name(), Column::new("Secrets", "integer"), Column::age()]

@@ -219,7 +219,10 @@ mod tests {
         let scalars = [Scalar::String, Scalar::Int32, Scalar::Time, Scalar::Quantity, Scalar::Bytes, Scalar::Bool];
         let mut types: Vec<Type> = scalars.into_iter().map(Type::Scalar).collect();
         types.push(Type::Map { value: 0, atomic: false });
-        types.push(shape("io.k8s.api.core.v1.Item", vec![field("at", 2), field("data", 4), field("n", 1), field("name", 0), field("size", 3)]));
+        types.push(shape(
+            "io.k8s.api.core.v1.Item",
+            vec![field("at", 2), field("data", 4), field("n", 1), field("name", 0), field("size", 3)],
+        ));
         types.push(Type::List { item: 7, list_type: ListType::Atomic });
         types.push(shape("io.k8s.api.core.v1.Spec", vec![field("items", 8), field("labels", 6), field("on", 5)]));
         types.push(shape("io.k8s.api.core.v1.Thing", vec![field("spec", 9)]));
@@ -251,13 +254,22 @@ mod tests {
 
     #[test]
     fn wrong_types_are_told_in_the_words_of_the_go_decoder() {
-        assert_eq!(error(json!({"spec": {"items": [{"n": "x"}]}})), "json: cannot unmarshal string into Go struct field Item.spec.items.n of type int32");
+        assert_eq!(
+            error(json!({"spec": {"items": [{"n": "x"}]}})),
+            "json: cannot unmarshal string into Go struct field Item.spec.items.n of type int32"
+        );
         assert_eq!(
             error(json!({"spec": {"items": [{"n": 3_000_000_000_u32}]}})),
             "json: cannot unmarshal number 3000000000 into Go struct field Item.spec.items.n of type int32"
         );
-        assert_eq!(error(json!({"spec": {"items": {}}})), "json: cannot unmarshal object into Go struct field Spec.spec.items of type []v1.Item");
-        assert_eq!(error(json!({"spec": {"labels": {"a": 1}}})), "json: cannot unmarshal number into Go struct field Spec.spec.labels of type string");
+        assert_eq!(
+            error(json!({"spec": {"items": {}}})),
+            "json: cannot unmarshal object into Go struct field Spec.spec.items of type []v1.Item"
+        );
+        assert_eq!(
+            error(json!({"spec": {"labels": {"a": 1}}})),
+            "json: cannot unmarshal number into Go struct field Spec.spec.labels of type string"
+        );
         assert_eq!(error(json!([])), "json: cannot unmarshal array into Go value of type v1.Thing");
         assert_eq!(error(json!({"spec": {"items": [{"data": "a$b="}]}})), "illegal base64 data at input byte 1");
         assert!(error(json!({"spec": {"items": [{"size": "1Q"}]}})).starts_with("quantities must match"));

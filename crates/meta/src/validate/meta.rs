@@ -156,9 +156,8 @@ fn owner_references(references: &[Value], path: &FieldPath, errors: &mut FieldEr
             if controller.is_empty() {
                 controller = this;
             } else {
-                let detail = format!(
-                    "Only one reference can have Controller set to true. Found \"true\" in references for {controller} and {this}"
-                );
+                let detail =
+                    format!("Only one reference can have Controller set to true. Found \"true\" in references for {controller} and {this}");
                 errors.invalid(path, Value::Array(references.to_vec()), &detail);
             }
         }

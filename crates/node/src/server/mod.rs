@@ -115,7 +115,9 @@ impl Server {
         let get = matches!(*request.method(), Method::GET | Method::HEAD);
         match path.as_slice() {
             ["healthz"] | ["healthz", "ping" | "log" | "syncloop"] => Ok(text(StatusCode::OK, "ok".into())),
-            ["pods"] if get => Ok(json_answer(&json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": self.inner.pods.list()}))),
+            ["pods"] if get => {
+                Ok(json_answer(&json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": self.inner.pods.list()})))
+            }
             ["stats", "summary"] if get => stats::summary(&self.inner).await.map(|s| json_answer(&s)),
             ["containerLogs", namespace, pod, container] if get => logs::answer(&self.inner, namespace, pod, container, &query).await,
             ["exec", namespace, pod, container] | ["exec", namespace, pod, _, container] => {

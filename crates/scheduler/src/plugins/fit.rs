@@ -6,11 +6,8 @@ use crate::nodes::NodeInfo;
 pub struct Fit;
 pub struct Balanced;
 
+/// Upstream's `NodeResourcesFit`.
 impl Plugin for Fit {
-    fn name(&self) -> &'static str {
-        "NodeResourcesFit"
-    }
-
     fn filter(&self, cycle: &Cycle, node: &NodeInfo, _: &[NodeInfo]) -> Vec<Reject> {
         let mut rejects = Vec::new();
         let pods = node.allocatable.get("pods");
@@ -29,7 +26,9 @@ impl Plugin for Fit {
 
     /// The more is left, the better.
     fn score(&self, cycle: &Cycle, nodes: &[&NodeInfo], _: &[NodeInfo]) -> Option<Vec<i64>> {
-        let left = |allocatable: i64, used: i64| if allocatable <= 0 || used > allocatable { 0 } else { (allocatable - used) * MAX_SCORE / allocatable };
+        let left = |allocatable: i64, used: i64| {
+            if allocatable <= 0 || used > allocatable { 0 } else { (allocatable - used) * MAX_SCORE / allocatable }
+        };
         Some(
             nodes
                 .iter()
@@ -43,11 +42,8 @@ impl Plugin for Fit {
     }
 }
 
+/// Upstream's `NodeResourcesBalancedAllocation`.
 impl Plugin for Balanced {
-    fn name(&self) -> &'static str {
-        "NodeResourcesBalancedAllocation"
-    }
-
     fn score(&self, cycle: &Cycle, nodes: &[&NodeInfo], _: &[NodeInfo]) -> Option<Vec<i64>> {
         let share = |allocatable: i64, used: i64| if allocatable <= 0 { 1.0 } else { (used as f64 / allocatable as f64).min(1.0) };
         Some(

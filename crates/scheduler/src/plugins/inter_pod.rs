@@ -22,7 +22,8 @@ impl<'a> Term<'a> {
         match &term.namespace_selector {
             Some(selector) => {
                 let selector = Pods::new(Some(selector));
-                namespaces.extend(all.iter().filter(|n| selector.matches(n.metadata.labels.as_ref())).filter_map(|n| n.metadata.name.clone()));
+                namespaces
+                    .extend(all.iter().filter(|n| selector.matches(n.metadata.labels.as_ref())).filter_map(|n| n.metadata.name.clone()));
             }
             None if namespaces.is_empty() => {
                 namespaces.insert(owner.to_string());
@@ -60,11 +61,8 @@ fn near(topology: &str, node: &NodeInfo, all: &[NodeInfo], matches: impl Fn(&Pod
     })
 }
 
+/// Upstream's `InterPodAffinity`.
 impl Plugin for InterPod {
-    fn name(&self) -> &'static str {
-        "InterPodAffinity"
-    }
-
     fn filter(&self, cycle: &Cycle, node: &NodeInfo, all: &[NodeInfo]) -> Vec<Reject> {
         for term in affinity(&cycle.pod) {
             let term = Term::new(term, &cycle.namespace, &cycle.namespaces);
@@ -72,7 +70,8 @@ impl Plugin for InterPod {
                 continue;
             }
             // The first of a group that wants to be together must be able to start somewhere.
-            let first = term.matches(&cycle.pod) && !all.iter().any(|n| n.label(term.topology).is_some() && n.pods.iter().any(|p| term.matches(p)));
+            let first =
+                term.matches(&cycle.pod) && !all.iter().any(|n| n.label(term.topology).is_some() && n.pods.iter().any(|p| term.matches(p)));
             if !first || node.label(term.topology).is_none() {
                 return vec![Reject::node("node(s) didn't match pod affinity rules")];
             }
@@ -87,7 +86,8 @@ impl Plugin for InterPod {
             let pods = if other.name() == node.name() { &node.pods } else { &other.pods };
             for pod in pods.iter().filter(|p| !anti_affinity(p).is_empty()) {
                 for term in anti_affinity(pod) {
-                    let same = other.label(&term.topology_key).is_some() && other.label(&term.topology_key) == node.label(&term.topology_key);
+                    let same =
+                        other.label(&term.topology_key).is_some() && other.label(&term.topology_key) == node.label(&term.topology_key);
                     if same && Term::new(term, owner(pod), &cycle.namespaces).matches(&cycle.pod) {
                         return vec![Reject::pods("node(s) didn't satisfy existing pods anti-affinity rules")];
                     }
@@ -99,8 +99,11 @@ impl Plugin for InterPod {
 
     fn score(&self, cycle: &Cycle, nodes: &[&NodeInfo], all: &[NodeInfo]) -> Option<Vec<i64>> {
         let affinity = cycle.spec.affinity.as_ref();
-        let near = affinity.and_then(|a| a.pod_affinity.as_ref()).and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref());
-        let away = affinity.and_then(|a| a.pod_anti_affinity.as_ref()).and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref());
+        let near =
+            affinity.and_then(|a| a.pod_affinity.as_ref()).and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref());
+        let away = affinity
+            .and_then(|a| a.pod_anti_affinity.as_ref())
+            .and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref());
         if near.is_none() && away.is_none() {
             return None;
         }

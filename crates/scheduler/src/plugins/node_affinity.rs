@@ -7,11 +7,8 @@ use crate::selector;
 pub struct NodeName;
 pub struct NodeAffinity;
 
+/// Upstream's `NodeName`.
 impl Plugin for NodeName {
-    fn name(&self) -> &'static str {
-        "NodeName"
-    }
-
     fn filter(&self, cycle: &Cycle, node: &NodeInfo, _: &[NodeInfo]) -> Vec<Reject> {
         match cycle.spec.node_name.as_deref() {
             Some(name) if !name.is_empty() && name != node.name() => vec![Reject::node("node(s) didn't match the requested node name")],
@@ -28,11 +25,8 @@ pub fn allowed(cycle: &Cycle, node: &NodeInfo) -> bool {
     selected && required.is_none_or(|r| selector::node_selector(r, node))
 }
 
+/// Upstream's `NodeAffinity`.
 impl Plugin for NodeAffinity {
-    fn name(&self) -> &'static str {
-        "NodeAffinity"
-    }
-
     fn filter(&self, cycle: &Cycle, node: &NodeInfo, _: &[NodeInfo]) -> Vec<Reject> {
         if allowed(cycle, node) { Vec::new() } else { vec![Reject::node("node(s) didn't match Pod's node affinity/selector")] }
     }
@@ -40,7 +34,8 @@ impl Plugin for NodeAffinity {
     fn score(&self, cycle: &Cycle, nodes: &[&NodeInfo], _: &[NodeInfo]) -> Option<Vec<i64>> {
         let affinity = cycle.spec.affinity.as_ref().and_then(|a| a.node_affinity.as_ref());
         let preferred = affinity.and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref())?;
-        let sum = |node: &NodeInfo| preferred.iter().filter(|p| selector::node_term(&p.preference, node)).map(|p| i64::from(p.weight)).sum();
+        let sum =
+            |node: &NodeInfo| preferred.iter().filter(|p| selector::node_term(&p.preference, node)).map(|p| i64::from(p.weight)).sum();
         Some(normalize(&nodes.iter().map(|n| sum(n)).collect::<Vec<i64>>(), false))
     }
 

@@ -27,11 +27,8 @@ fn counted(cycle: &Cycle, selector: &Pods, pod: &Pod) -> bool {
         && selector.matches(pod.metadata.labels.as_ref())
 }
 
+/// Upstream's `PodTopologySpread`.
 impl Plugin for Spread {
-    fn name(&self) -> &'static str {
-        "PodTopologySpread"
-    }
-
     fn filter(&self, cycle: &Cycle, node: &NodeInfo, all: &[NodeInfo]) -> Vec<Reject> {
         let constraints = cycle.spec.topology_spread_constraints.as_deref().unwrap_or_default();
         for constraint in constraints.iter().filter(|c| c.when_unsatisfiable == "DoNotSchedule") {

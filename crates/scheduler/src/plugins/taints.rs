@@ -30,11 +30,8 @@ fn tolerations(cycle: &Cycle) -> &[Toleration] {
     cycle.spec.tolerations.as_deref().unwrap_or_default()
 }
 
+/// Upstream's `TaintToleration`.
 impl Plugin for TaintToleration {
-    fn name(&self) -> &'static str {
-        "TaintToleration"
-    }
-
     fn filter(&self, cycle: &Cycle, node: &NodeInfo, _: &[NodeInfo]) -> Vec<Reject> {
         let hard = taints(node).iter().filter(|t| matches!(t.effect.as_str(), "NoSchedule" | "NoExecute"));
         match hard.clone().find(|t| !tolerates(tolerations(cycle), t)) {
@@ -44,7 +41,8 @@ impl Plugin for TaintToleration {
     }
 
     fn score(&self, cycle: &Cycle, nodes: &[&NodeInfo], _: &[NodeInfo]) -> Option<Vec<i64>> {
-        let bad = |n: &NodeInfo| taints(n).iter().filter(|t| t.effect == "PreferNoSchedule" && !tolerates(tolerations(cycle), t)).count() as i64;
+        let bad =
+            |n: &NodeInfo| taints(n).iter().filter(|t| t.effect == "PreferNoSchedule" && !tolerates(tolerations(cycle), t)).count() as i64;
         Some(normalize(&nodes.iter().map(|n| bad(n)).collect::<Vec<_>>(), true))
     }
 
@@ -53,11 +51,8 @@ impl Plugin for TaintToleration {
     }
 }
 
+/// Upstream's `NodeUnschedulable`.
 impl Plugin for Unschedulable {
-    fn name(&self) -> &'static str {
-        "NodeUnschedulable"
-    }
-
     fn filter(&self, cycle: &Cycle, node: &NodeInfo, _: &[NodeInfo]) -> Vec<Reject> {
         let cordoned = node.node.spec.as_ref().and_then(|s| s.unschedulable).unwrap_or(false);
         let taint = Taint { key: "node.kubernetes.io/unschedulable".into(), effect: "NoSchedule".into(), ..Taint::default() };

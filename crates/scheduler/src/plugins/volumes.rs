@@ -8,11 +8,8 @@ use std::sync::Arc;
 
 pub struct Volumes;
 
+/// Upstream's `VolumeBinding`.
 impl Plugin for Volumes {
-    fn name(&self) -> &'static str {
-        "VolumeBinding"
-    }
-
     fn filter(&self, cycle: &Cycle, node: &NodeInfo, _: &[NodeInfo]) -> Vec<Reject> {
         let mut rejects = Vec::new();
         for claim in &cycle.claims.0 {
@@ -25,7 +22,8 @@ impl Plugin for Volumes {
                 Claim::Waiting { candidates, provisioner, topologies, .. } => {
                     let found = candidates.iter().any(|v: &Arc<_>| crate::volumes::reachable(v, node));
                     let allowed = topologies.is_empty() || topologies.iter().any(|t| selector::topology_term(t, node));
-                    if !found && !(provisioner.is_some() && allowed) {
+                    let made = provisioner.is_some() && allowed;
+                    if !found && !made {
                         rejects.push(Reject::node("node(s) didn't find available persistent volumes to bind"));
                     }
                 }

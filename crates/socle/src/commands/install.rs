@@ -66,7 +66,8 @@ mod tests {
 
     #[test]
     fn the_unit_repeats_the_flags_it_was_installed_with() {
-        let Command::Install(options) = Cli::parse_from(["socle", "install", "--data-dir", "/srv/so cle", "--node-name", "a"]).command else {
+        let Command::Install(options) = Cli::parse_from(["socle", "install", "--data-dir", "/srv/so cle", "--node-name", "a"]).command
+        else {
             panic!("not install");
         };
         let unit = render(Path::new("/usr/local/bin/socle"), &options).unwrap();

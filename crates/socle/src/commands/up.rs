@@ -62,7 +62,8 @@ pub fn settings(options: &Up) -> anyhow::Result<(Platform, Layout)> {
 
 fn lock(layout: &Layout) -> anyhow::Result<Flock<File>> {
     let path = layout.lock();
-    let file = File::options().create(true).truncate(false).read(true).write(true).open(&path).with_context(|| path.display().to_string())?;
+    let file =
+        File::options().create(true).truncate(false).read(true).write(true).open(&path).with_context(|| path.display().to_string())?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(mut file) => {
             file.set_len(0)?;

@@ -77,7 +77,12 @@ impl Cluster {
     }
 
     pub fn try_kubectl(&self, args: &[&str]) -> Output {
-        Command::new(&self.kubectl).env("KUBECONFIG", self.data().join("kubeconfig")).env("HOME", &self.dir).args(args).output().expect("kubectl runs")
+        Command::new(&self.kubectl)
+            .env("KUBECONFIG", self.data().join("kubeconfig"))
+            .env("HOME", &self.dir)
+            .args(args)
+            .output()
+            .expect("kubectl runs")
     }
 
     /// What kubectl prints; it must succeed.
@@ -143,8 +148,12 @@ pub fn wait(patience: Duration, mut done: impl FnMut() -> bool) -> bool {
 
 /// An HTTP GET through the ingress, by hand: the host name is nobody's in DNS.
 pub fn get(host: &str, path: &str) -> Result<String, String> {
+    get_from("127.0.0.1:80", host, path)
+}
+
+pub fn get_from(address: &str, host: &str, path: &str) -> Result<String, String> {
     use std::io::{Read, Write};
-    let address = "127.0.0.1:80".parse().map_err(|e| format!("{e}"))?;
+    let address = address.parse().map_err(|e| format!("{e}"))?;
     let mut stream = std::net::TcpStream::connect_timeout(&address, Duration::from_secs(3)).map_err(|e| e.to_string())?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).map_err(|e| e.to_string())?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").map_err(|e| e.to_string())?;

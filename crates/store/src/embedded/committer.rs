@@ -273,10 +273,11 @@ impl Committer {
         let mut index = self.shared.index.write();
         for (key, entry, _) in &batch.rows {
             let shared = index.shared_key(key);
-            if let Some(before) = index.newest(key) {
-                if before.lease != 0 && before.lease != entry.lease {
-                    self.leases.detach(before.lease, key);
-                }
+            if let Some(before) = index.newest(key)
+                && before.lease != 0
+                && before.lease != entry.lease
+            {
+                self.leases.detach(before.lease, key);
             }
             if entry.lease != 0 {
                 self.leases.attach(entry.lease, &shared);

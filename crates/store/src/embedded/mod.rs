@@ -97,7 +97,9 @@ impl Shared {
             .iter()
             .map(|found| {
                 let row = history.get(tables::key(&found.key, found.revision).as_slice()).map_err(|e| tables::failed(&e))?;
-                let row = row.ok_or_else(|| Error::Corrupt(format!("revision {} of {} is missing from {}", found.revision, found.key, tables::HISTORY.name())))?;
+                let row = row.ok_or_else(|| {
+                    Error::Corrupt(format!("revision {} of {} is missing from {}", found.revision, found.key, tables::HISTORY.name()))
+                })?;
                 tables::decode(&found.key, found.revision, row.value())
             })
             .collect()

@@ -157,10 +157,10 @@ fn is_full(error: &std::io::Error) -> bool {
 pub fn failed(error: &(dyn std::error::Error + 'static)) -> Error {
     let mut source = Some(error);
     while let Some(error) = source {
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            if is_full(io) {
-                return Error::NoSpace(io.to_string());
-            }
+        if let Some(io) = error.downcast_ref::<std::io::Error>()
+            && is_full(io)
+        {
+            return Error::NoSpace(io.to_string());
         }
         source = error.source();
     }

@@ -64,7 +64,11 @@ impl Watch {
     }
 
     fn wants(&self, key: &str) -> bool {
-        if self.request.end.is_empty() { key == self.request.start } else { key >= self.request.start.as_str() && key < self.request.end.as_str() }
+        if self.request.end.is_empty() {
+            key == self.request.start
+        } else {
+            key >= self.request.start.as_str() && key < self.request.end.as_str()
+        }
     }
 
     fn deliver(&mut self, published: &Published) {
@@ -118,14 +122,13 @@ impl Watch {
         let history = transaction.open_table(tables::HISTORY).map_err(|e| tables::failed(&e))?;
         let mut events = Vec::new();
         let mut last = self.next - 1;
-        let mut taken = 0;
-        for row in log.range(self.next..=self.replay_to).map_err(|e| tables::failed(&e))? {
+        let rows = log.range(self.next..=self.replay_to).map_err(|e| tables::failed(&e))?;
+        for (taken, row) in rows.enumerate() {
             let (revision, keys) = row.map_err(|e| tables::failed(&e))?;
             let revision = revision.value();
             if taken == REPLAY {
                 return Ok((events, last));
             }
-            taken += 1;
             last = revision;
             for key in tables::keys(keys.value())? {
                 if !self.wants(&key) {

@@ -101,7 +101,8 @@ impl Kind for Pod {
         let shown = phase::shown(object, now);
         let gates = value::items(object, &["spec", "readinessGates"]);
         let passed = |gate: &&Value| crate::rules::condition(object, value::text(gate, &["conditionType"])) == "True";
-        let gates = if gates.is_empty() { "<none>".to_string() } else { format!("{}/{}", gates.iter().filter(passed).count(), gates.len()) };
+        let gates =
+            if gates.is_empty() { "<none>".to_string() } else { format!("{}/{}", gates.iter().filter(passed).count(), gates.len()) };
         vec![
             table::name(object),
             format!("{}/{}", shown.ready, shown.total).into(),

@@ -98,7 +98,8 @@ pub fn shown(pod: &Value, now: Timestamp) -> Shown {
             text = "Terminating".into();
         }
     }
-    let restarts = if restarts != 0 && !last.is_empty() { format!("{restarts} ({} ago)", table::since_text(last, now)) } else { restarts.to_string() };
+    let restarts =
+        if restarts != 0 && !last.is_empty() { format!("{restarts} ({} ago)", table::since_text(last, now)) } else { restarts.to_string() };
     Shown { status: text, ready, total, restarts }
 }
 
@@ -126,7 +127,8 @@ mod tests {
     #[test]
     fn the_status_column_says_what_matters_most() {
         let spec = json!({"containers": [{"name": "a"}, {"name": "b"}], "initContainers": [{"name": "i"}]});
-        let waiting = json!({"spec": spec, "status": {"phase": "Pending", "initContainerStatuses": [{"name": "i", "state": {"running": {}}}]}});
+        let waiting =
+            json!({"spec": spec, "status": {"phase": "Pending", "initContainerStatuses": [{"name": "i", "state": {"running": {}}}]}});
         assert_eq!(status_of(waiting), ("Init:0/1".into(), "0/2 0".into()));
         let crashing = json!({"spec": spec, "status": {"phase": "Running",
             "initContainerStatuses": [{"name": "i", "state": {"terminated": {"exitCode": 0}}}],

@@ -12,7 +12,12 @@ pub fn all() -> Vec<Subresource> {
     vec![
         Subresource::Connect { name: "attach", kind: ("", "", "PodAttachOptions"), verbs: stream },
         Subresource::Create { name: "binding", kind: ("", "", "Binding"), mutate: bind },
-        Subresource::Update { name: "ephemeralcontainers", verbs: change, prepare: update::only_ephemeral, validate: update::validate_ephemeral },
+        Subresource::Update {
+            name: "ephemeralcontainers",
+            verbs: change,
+            prepare: update::only_ephemeral,
+            validate: update::validate_ephemeral,
+        },
         Subresource::Connect { name: "eviction", kind: ("policy", "v1", "Eviction"), verbs: &["create"] },
         Subresource::Connect { name: "exec", kind: ("", "", "PodExecOptions"), verbs: stream },
         Subresource::Connect { name: "log", kind: ("", "", "Pod"), verbs: &["get"] },
@@ -33,7 +38,9 @@ fn bind(pod: &mut Value, binding: &Value) -> Result<Value, ApiError> {
     }
     let target = value::text(binding, &["target", "kind"]);
     if !matches!(target, "" | "Node") {
-        return Err(ApiError::bad_request(format!("target.kind: Unsupported value: \"{target}\": supported values: \"Node\", \"<empty>\"")));
+        return Err(ApiError::bad_request(format!(
+            "target.kind: Unsupported value: \"{target}\": supported values: \"Node\", \"<empty>\""
+        )));
     }
     let uid = value::text(binding, &["metadata", "uid"]);
     let own = value::text(pod, &["metadata", "uid"]);

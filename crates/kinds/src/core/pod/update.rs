@@ -24,7 +24,9 @@ pub fn validate(new: &Value, old: &Value) -> FieldErrors {
     }
     let (before, after) = (value::int(old_spec, &["activeDeadlineSeconds"]), value::int(new_spec, &["activeDeadlineSeconds"]));
     match (before, after) {
-        (Some(_), None) => errors.invalid(&at.child("activeDeadlineSeconds"), Value::Null, "must not update from a positive integer to nil value"),
+        (Some(_), None) => {
+            errors.invalid(&at.child("activeDeadlineSeconds"), Value::Null, "must not update from a positive integer to nil value")
+        }
         (Some(b), Some(a)) if a > b => {
             errors.invalid(&at.child("activeDeadlineSeconds"), a, "must be less than or equal to previous value");
         }
@@ -39,7 +41,9 @@ pub fn validate(new: &Value, old: &Value) -> FieldErrors {
     }
     let gated = !value::items(old_spec, &["schedulingGates"]).is_empty();
     value::carry(&mut allowed, old_spec, &["activeDeadlineSeconds"]);
-    if value::int(old_spec, &["terminationGracePeriodSeconds"]).is_some_and(|s| s < 0) && value::int(new_spec, &["terminationGracePeriodSeconds"]) == Some(1) {
+    if value::int(old_spec, &["terminationGracePeriodSeconds"]).is_some_and(|s| s < 0)
+        && value::int(new_spec, &["terminationGracePeriodSeconds"]) == Some(1)
+    {
         value::carry(&mut allowed, old_spec, &["terminationGracePeriodSeconds"]);
     }
     let tolerations = |v: &Value| {

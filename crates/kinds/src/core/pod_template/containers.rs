@@ -106,7 +106,11 @@ fn ports(container: &Value, pod: &Pod<'_>, at: &FieldPath, mut taken: Option<&mu
                 errors.invalid(&here.child("hostPort"), host, &message);
             }
             if pod.host_network && Some(host) != value::int(port, &["containerPort"]) {
-                errors.invalid(&here.child("containerPort"), get(port, "containerPort").clone(), "must match `hostPort` when `hostNetwork` is true");
+                errors.invalid(
+                    &here.child("containerPort"),
+                    get(port, "containerPort").clone(),
+                    "must match `hostPort` when `hostNetwork` is true",
+                );
             }
             let identity = format!("{}/{}/{host}", value::text(port, &["protocol"]), value::text(port, &["hostIP"]));
             if let Some(taken) = taken.as_mut()
@@ -139,7 +143,11 @@ fn environment(container: &Value, at: &FieldPath, errors: &mut FieldErrors) {
         let given = from.as_object().map_or(0, |m| m.values().filter(|v| !v.is_null()).count());
         let here = here.child("valueFrom");
         if given == 0 {
-            errors.invalid(&here, "", "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`");
+            errors.invalid(
+                &here,
+                "",
+                "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
+            );
         } else if given > 1 {
             errors.invalid(&here, "", "may not have more than one field specified at a time");
         }

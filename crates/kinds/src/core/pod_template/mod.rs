@@ -25,7 +25,8 @@ pub fn default(template: &mut Value) {
 pub fn validate(template: &Value, path: &FieldPath) -> FieldErrors {
     let mut errors = FieldErrors::new();
     errors.extend(check::labels(value::at(template, &["metadata", "labels"]).unwrap_or(&Value::Null), &path.child("labels")));
-    errors.extend(check::annotations(value::at(template, &["metadata", "annotations"]).unwrap_or(&Value::Null), &path.child("annotations")));
+    errors
+        .extend(check::annotations(value::at(template, &["metadata", "annotations"]).unwrap_or(&Value::Null), &path.child("annotations")));
     errors.extend(validate_spec(get(template, "spec"), get(template, "metadata"), &path.child("spec")));
     if !value::items(template, &["spec", "ephemeralContainers"]).is_empty() {
         errors.forbidden(&path.child("spec").child("ephemeralContainers"), "ephemeral containers not allowed in pod template");
@@ -52,7 +53,7 @@ pub fn qos(spec: &Value) -> &'static str {
             any |= request.is_some() || limit.is_some();
             let equal = match (&request, &limit) {
                 (Some(a), Some(b)) => {
-                    let mut difference = a.clone();
+                    let mut difference = *a;
                     difference.sub(b);
                     difference.is_zero()
                 }

@@ -39,7 +39,11 @@ pub fn validate_spec(spec: &Value, metadata: &Value, at: &FieldPath) -> FieldErr
         errors.invalid(&at.child("activeDeadlineSeconds"), seconds, "must be between 1 and 2147483647, inclusive");
     }
     if value::flag(spec, &["shareProcessNamespace"]) && value::flag(spec, &["hostPID"]) {
-        errors.invalid(&at.child("securityContext").child("shareProcessNamespace"), true, "ShareProcessNamespace and HostPID cannot both be enabled");
+        errors.invalid(
+            &at.child("securityContext").child("shareProcessNamespace"),
+            true,
+            "ShareProcessNamespace and HostPID cannot both be enabled",
+        );
     }
     for (key, text) in get(spec, "nodeSelector").as_object().into_iter().flatten() {
         let at = at.child("nodeSelector");
@@ -68,7 +72,11 @@ fn tolerations(all: &[Value], at: &FieldPath, errors: &mut FieldErrors) {
         if !key.is_empty() {
             rules::messages(validate::qualified_name(key), key, &here.child("key"), errors);
         } else if operator != "Exists" {
-            errors.invalid(&here.child("operator"), operator, "operator must be Exists when `key` is empty, which means \"match all values and all keys\"");
+            errors.invalid(
+                &here.child("operator"),
+                operator,
+                "operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
+            );
         }
         let effect = value::text(toleration, &["effect"]);
         match operator {
@@ -78,7 +86,11 @@ fn tolerations(all: &[Value], at: &FieldPath, errors: &mut FieldErrors) {
             }
             "Exists" => {
                 if !value::text(toleration, &["value"]).is_empty() {
-                    errors.invalid(&here.child("operator"), value::text(toleration, &["value"]), "value must be empty when `operator` is 'Exists'");
+                    errors.invalid(
+                        &here.child("operator"),
+                        value::text(toleration, &["value"]),
+                        "value must be empty when `operator` is 'Exists'",
+                    );
                 }
             }
             other => errors.not_supported(&here.child("operator"), other, &["Equal", "Exists"]),
@@ -144,7 +156,9 @@ fn node_term(term: &Value, at: &FieldPath, errors: &mut FieldErrors) {
             "Exists" | "DoesNotExist" if values > 0 => {
                 errors.forbidden(&here.child("values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
             }
-            "Gt" | "Lt" if values != 1 => errors.required(&here.child("values"), "must be specified single value when `operator` is 'Lt' or 'Gt'"),
+            "Gt" | "Lt" if values != 1 => {
+                errors.required(&here.child("values"), "must be specified single value when `operator` is 'Lt' or 'Gt'")
+            }
             other if !OPERATORS.contains(&other) => errors.invalid(&here.child("operator"), other, "not a valid selector operator"),
             _ => {}
         }

@@ -18,7 +18,8 @@ pub fn all(volumes: &[Value], at: &FieldPath, errors: &mut FieldErrors) {
         if volumes[..i].iter().any(|v| value::text(v, &["name"]) == name) {
             errors.duplicate(&here.child("name"), name);
         }
-        let sources: Vec<&String> = volume.as_object().into_iter().flatten().filter(|(k, v)| *k != "name" && !v.is_null()).map(|(k, _)| k).collect();
+        let sources: Vec<&String> =
+            volume.as_object().into_iter().flatten().filter(|(k, v)| *k != "name" && !v.is_null()).map(|(k, _)| k).collect();
         if sources.is_empty() {
             errors.required(&here, "must specify a volume type");
         }
@@ -101,7 +102,11 @@ pub fn mounts(container: &Value, volumes: &[Value], at: &FieldPath, errors: &mut
         if !sub.is_empty() {
             relative(sub, &here.child("subPath"), errors);
             if !value::text(mount, &["subPathExpr"]).is_empty() {
-                errors.invalid(&here.child("subPathExpr"), value::text(mount, &["subPathExpr"]), "subPathExpr and subPath are mutually exclusive");
+                errors.invalid(
+                    &here.child("subPathExpr"),
+                    value::text(mount, &["subPathExpr"]),
+                    "subPathExpr and subPath are mutually exclusive",
+                );
             }
         }
     }

@@ -91,7 +91,8 @@ impl Kind for Service {
 
 /// Where the service is reached from outside the cluster.
 fn external(object: &Value) -> String {
-    let texts = |path: &[&str]| -> Vec<String> { value::items(object, path).iter().filter_map(Value::as_str).map(str::to_string).collect() };
+    let texts =
+        |path: &[&str]| -> Vec<String> { value::items(object, path).iter().filter_map(Value::as_str).map(str::to_string).collect() };
     let mut all = Vec::new();
     match value::text(object, &["spec", "type"]) {
         "ExternalName" => return value::text(object, &["spec", "externalName"]).into(),

@@ -52,7 +52,8 @@ fn primitive_lists_merge_and_lose_what_the_directive_names() {
     let target = json!({"finalizers": ["a", "b", "c"]});
     let patch = json!({"$deleteFromPrimitiveList/finalizers": ["b"], "finalizers": ["d", "a"]});
     assert_eq!(patched(target.clone(), patch), json!({"finalizers": ["d", "a", "c"]}));
-    let ordered = json!({"$setElementOrder/finalizers": ["d", "c", "a"], "finalizers": ["d"], "$deleteFromPrimitiveList/finalizers": ["b"]});
+    let ordered =
+        json!({"$setElementOrder/finalizers": ["d", "c", "a"], "finalizers": ["d"], "$deleteFromPrimitiveList/finalizers": ["b"]});
     assert_eq!(patched(target, ordered), json!({"finalizers": ["d", "c", "a"]}));
 }
 
@@ -60,10 +61,7 @@ fn primitive_lists_merge_and_lose_what_the_directive_names() {
 fn set_element_order_rules_over_the_old_order_and_checks_the_patch() {
     let target = json!({"containers": [{"name": "a"}, {"name": "server"}, {"name": "b"}]});
     let patch = json!({"$setElementOrder/containers": [{"name": "b"}, {"name": "n"}, {"name": "a"}], "containers": [{"name": "n"}]});
-    assert_eq!(
-        patched(target.clone(), patch),
-        json!({"containers": [{"name": "server"}, {"name": "b"}, {"name": "n"}, {"name": "a"}]})
-    );
+    assert_eq!(patched(target.clone(), patch), json!({"containers": [{"name": "server"}, {"name": "b"}, {"name": "n"}, {"name": "a"}]}));
     let astray = json!({"$setElementOrder/containers": [{"name": "b"}], "containers": [{"name": "n"}]});
     assert!(apply(&schema(), target, &astray).is_err());
 }
@@ -74,19 +72,13 @@ fn retain_keys_clears_the_rest() {
     let patch = json!({"strategy": {"$retainKeys": ["type"], "type": "Recreate"}});
     assert_eq!(patched(target.clone(), patch), json!({"strategy": {"type": "Recreate"}}));
     let unlisted = json!({"strategy": {"$retainKeys": ["type"], "other": "x"}});
-    assert_eq!(
-        apply(&schema(), target, &unlisted),
-        Err(PatchError::Malformed("invalid patch format of retainKeys".into()))
-    );
+    assert_eq!(apply(&schema(), target, &unlisted), Err(PatchError::Malformed("invalid patch format of retainKeys".into())));
 }
 
 #[test]
 fn items_without_their_merge_key_are_refused() {
     let result = apply(&schema(), json!({"containers": [{"name": "a"}]}), &json!({"containers": [{"image": "x"}]}));
-    assert_eq!(
-        result,
-        Err(PatchError::Unmergeable("map: {\"image\":\"x\"} does not contain declared merge key: name".into()))
-    );
+    assert_eq!(result, Err(PatchError::Unmergeable("map: {\"image\":\"x\"} does not contain declared merge key: name".into())));
 }
 
 proptest! {
