@@ -3,8 +3,12 @@
 
 mod support;
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use support::{Cluster, get, root, wait};
+
+/// There is one port 6443, whatever runs the tests side by side.
+static MACHINE: Mutex<()> = Mutex::new(());
 
 #[test]
 fn the_platform_runs_the_reference_application_and_loses_nothing() {
@@ -12,6 +16,7 @@ fn the_platform_runs_the_reference_application_and_loses_nothing() {
         eprintln!("skipped: {why}");
         return;
     }
+    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut cluster = Cluster::start(&[]);
     a_second_instance_over_the_same_data_says_so(&cluster);
     kubectl_finds_its_way_around(&cluster);
@@ -20,6 +25,24 @@ fn the_platform_runs_the_reference_application_and_loses_nothing() {
     a_crashing_pod_backs_off_and_a_missing_image_is_told(&cluster);
     the_reference_application_answers_and_its_data_outlives_its_pods(&mut cluster);
     a_deleted_namespace_takes_everything_with_it(&cluster);
+}
+
+#[test]
+fn the_platform_runs_on_etcd_and_finds_everything_again() {
+    if let Some(why) = Cluster::missing() {
+        eprintln!("skipped: {why}");
+        return;
+    }
+    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let etcd = support::Etcd::start();
+    let flag = format!("etcd={}", etcd.url);
+    let mut cluster = Cluster::start(&["--datastore", &flag]);
+    a_deployment_rolls_out_scales_and_rolls_back(&cluster);
+    cluster.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept, namespace: default}\ndata: {a: b}\n");
+    cluster.kill();
+    cluster.up(&["--datastore", &flag]);
+    assert_eq!(cluster.kubectl(&["get", "configmap", "kept", "-o", "jsonpath={.data.a}"]), "b");
+    a_crashing_pod_backs_off_and_a_missing_image_is_told(&cluster);
 }
 
 fn a_second_instance_over_the_same_data_says_so(cluster: &Cluster) {

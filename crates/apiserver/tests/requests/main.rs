@@ -6,6 +6,7 @@ mod lists;
 mod objects;
 mod pods;
 mod policies;
+mod protobuf;
 mod services;
 mod support;
 mod watches;

@@ -97,7 +97,7 @@ async fn embedded(path: &Path) -> store::Embedded {
 }
 
 impl Server {
-    pub async fn send(&self, method: &str, uri: &str, headers: &[(&str, &str)], body: String) -> http::Response<Body> {
+    pub async fn send(&self, method: &str, uri: &str, headers: &[(&str, &str)], body: impl Into<bytes::Bytes>) -> http::Response<Body> {
         let mut request = Request::builder().method(method).uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);

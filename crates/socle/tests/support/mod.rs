@@ -133,6 +133,40 @@ impl Drop for Cluster {
     }
 }
 
+/// A real etcd of one member, on loopback.
+pub struct Etcd {
+    pub url: String,
+    child: Child,
+    _dir: tempfile::TempDir,
+}
+
+impl Etcd {
+    pub fn start() -> Self {
+        let free = || std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let (clients, peers) = (free(), free());
+        let (url, peer) = (format!("http://127.0.0.1:{clients}"), format!("http://127.0.0.1:{peers}"));
+        let dir = tempfile::Builder::new().prefix("socle-etcd-").tempdir_in("/var/tmp").expect("a directory");
+        let child = Command::new("etcd")
+            .args(["--log-level", "error", "--listen-client-urls", &url, "--advertise-client-urls", &url, "--listen-peer-urls", &peer])
+            .args(["--initial-advertise-peer-urls", &peer, "--initial-cluster", &format!("default={peer}"), "--data-dir"])
+            .arg(dir.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("etcd starts (Debian's etcd-server)");
+        let up = wait(Duration::from_secs(20), || std::net::TcpStream::connect(("127.0.0.1", clients)).is_ok());
+        assert!(up, "etcd does not answer");
+        Self { url, child, _dir: dir }
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 pub fn wait(patience: Duration, mut done: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + patience;
     loop {
