@@ -58,10 +58,6 @@ impl Expectations {
         }
         met
     }
-
-    pub fn forget(&self, parent: &str) {
-        self.pending.lock().remove(parent);
-    }
 }
 
 #[cfg(test)]

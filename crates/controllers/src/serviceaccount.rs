@@ -23,7 +23,7 @@ pub async fn run(context: Context) {
     let maps = context.informers.of::<ConfigMap>();
     tokio::join!(namespaces.synced(), accounts.synced(), maps.synced());
     let queue: Queue<Key> = Queue::new();
-    context.feed(&namespaces, &queue, |change| named(change));
+    context.feed(&namespaces, &queue, named);
     context.feed(&accounts, &queue, |change: &Change<ServiceAccount>| of(change, ACCOUNT));
     context.feed(&maps, &queue, |change: &Change<ConfigMap>| of(change, CONFIG_MAP));
     let stop = context.stop.clone();

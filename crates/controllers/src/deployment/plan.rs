@@ -91,10 +91,10 @@ pub fn decide(
         for set in old {
             want(set, 0);
         }
-        if let Some(new) = new {
-            if !old.iter().any(|s| has_pods(s)) {
-                want(new, limits.desired);
-            }
+        if let Some(new) = new
+            && !old.iter().any(|s| has_pods(s))
+        {
+            want(new, limits.desired);
         }
         return wanted;
     }

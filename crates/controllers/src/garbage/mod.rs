@@ -33,8 +33,10 @@ struct Collector {
     graph: Arc<Mutex<Graph>>,
     queue: Queue<String>,
     /// `apiVersion` and kind → where it is served.
-    kinds: Arc<Mutex<HashMap<(String, String), (ApiResource, ApiCapabilities)>>>,
+    kinds: Arc<Mutex<HashMap<(String, String), Served>>>,
 }
+
+type Served = (ApiResource, ApiCapabilities);
 
 pub async fn run(context: Context) {
     let collector = Collector { client: context.client(), graph: Arc::default(), queue: Queue::new(), kinds: Arc::default() };

@@ -69,10 +69,10 @@ fn concerned<K: Object>(
 ) -> impl Fn(&Change<K>) -> Vec<Key> + Send + 'static {
     let quotas = quotas.clone();
     move |change| {
-        if let (Some(old), Some(new)) = (&change.old, &change.new) {
-            if !differs(old, new) {
-                return Vec::new();
-            }
+        if let (Some(old), Some(new)) = (&change.old, &change.new)
+            && !differs(old, new)
+        {
+            return Vec::new();
         }
         let namespace = change.object().and_then(|o| o.meta().namespace.clone()).unwrap_or_default();
         quotas.list_in(&namespace).iter().map(|q| Key::of(&**q)).collect()

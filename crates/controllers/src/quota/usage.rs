@@ -129,7 +129,7 @@ fn chosen(expression: &ScopedResourceSelectorRequirement, pod: &Pod) -> bool {
 fn holds(scope: &str, pod: &Pod) -> bool {
     let spec = pod.spec.as_ref();
     let ending = || spec.and_then(|s| s.active_deadline_seconds).is_some_and(|s| s >= 0);
-    let best_effort = || spec.is_none_or(|s| s.containers.iter().chain(s.init_containers.iter().flatten()).all(|c| unbounded(c)));
+    let best_effort = || spec.is_none_or(|s| s.containers.iter().chain(s.init_containers.iter().flatten()).all(unbounded));
     match scope {
         "Terminating" => ending(),
         "NotTerminating" => !ending(),
