@@ -20,6 +20,8 @@ fn the_platform_runs_the_reference_application_and_loses_nothing() {
     let mut cluster = Cluster::start(&[]);
     a_second_instance_over_the_same_data_says_so(&cluster);
     kubectl_finds_its_way_around(&cluster);
+    kubectl_does_what_it_is_for(&cluster);
+    helm_installs_upgrades_rolls_back_and_uninstalls(&cluster);
     a_bad_manifest_is_refused_in_upstreams_words(&cluster);
     a_deployment_rolls_out_scales_and_rolls_back(&cluster);
     a_crashing_pod_backs_off_and_a_missing_image_is_told(&cluster);
@@ -65,6 +67,67 @@ fn kubectl_finds_its_way_around(cluster: &Cluster) {
     let dry = cluster.kubectl(&["create", "configmap", "dry", "--from-literal=a=b", "--dry-run=server", "-o", "yaml"]);
     assert!(dry.contains("uid:"), "{dry}");
     assert!(cluster.refused(&["get", "configmap", "dry"]).contains("not found"));
+}
+
+const BUSYBOX: &str = "localhost/socle/busybox:latest";
+
+/// Kubectl's typed commands speak protobuf, the others JSON.
+fn kubectl_does_what_it_is_for(cluster: &Cluster) {
+    cluster.kubectl(&["create", "namespace", "tools"]);
+    let in_tools = |args: &[&str]| cluster.kubectl(&[&["-n", "tools"], args].concat());
+    assert_eq!(in_tools(&["auth", "can-i", "create", "pods"]).trim(), "yes");
+    cluster.eventually(&["-n", "tools", "get", "serviceaccount", "default"], |_| true);
+    in_tools(&[
+        "run",
+        "talk",
+        "--image",
+        BUSYBOX,
+        "--image-pull-policy=IfNotPresent",
+        "--",
+        "sh",
+        "-c",
+        "while true; do echo tick; sleep 1; done",
+    ]);
+    in_tools(&["wait", "--for=condition=Ready", "pod/talk", "--timeout=60s"]);
+    in_tools(&["label", "pod", "talk", "kept=yes"]);
+    in_tools(&["annotate", "pod", "talk", "why=test"]);
+    assert_eq!(in_tools(&["get", "pods", "-l", "kept=yes", "-o", "custom-columns=N:.metadata.name", "--no-headers"]).trim(), "talk");
+    assert!(in_tools(&["get", "pods", "--field-selector", "status.phase=Running", "-o", "wide"]).contains("talk"));
+    cluster.eventually(&["-n", "tools", "logs", "talk", "--tail=1"], |out| out.trim() == "tick");
+    let file = cluster.dir.join("copied");
+    std::fs::write(&file, "over and back").expect("written");
+    in_tools(&["cp", file.to_str().expect("a path"), "talk:/tmp/copied"]);
+    assert_eq!(in_tools(&["exec", "talk", "--", "cat", "/tmp/copied"]), "over and back");
+    assert!(in_tools(&["describe", "pod", "talk"]).contains("Started"));
+    assert!(in_tools(&["events", "--for", "pod/talk"]).contains("Scheduled"));
+    in_tools(&["create", "job", "once", "--image", BUSYBOX, "--dry-run=server"]);
+    let token = in_tools(&["create", "token", "default"]);
+    assert_eq!(token.trim().split('.').count(), 3, "{token}");
+    in_tools(&["create", "quota", "few", "--hard=pods=1"]);
+    cluster.eventually(&["-n", "tools", "get", "quota", "few"], |out| out.contains("pods: 1/1"));
+    let said = cluster.refused(&["-n", "tools", "run", "more", "--image", BUSYBOX]);
+    assert!(said.contains("exceeded quota: few, requested: pods=1, used: pods=1, limited: pods=1"), "{said}");
+    in_tools(&["delete", "pod", "talk", "--grace-period=1"]);
+    cluster.kubectl(&["delete", "namespace", "tools", "--timeout=60s"]);
+}
+
+fn helm_installs_upgrades_rolls_back_and_uninstalls(cluster: &Cluster) {
+    let chart = cluster.dir.join("chart");
+    std::fs::create_dir_all(chart.join("templates")).expect("a directory");
+    std::fs::write(chart.join("Chart.yaml"), "apiVersion: v2\nname: web\nversion: 0.1.0\n").expect("written");
+    std::fs::write(chart.join("values.yaml"), "text: one\n").expect("written");
+    let template = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}'}\ndata: {text: '{{ .Values.text }}'}\n";
+    std::fs::write(chart.join("templates/map.yaml"), template).expect("written");
+    let chart = chart.to_str().expect("a path");
+    let text = || cluster.kubectl(&["get", "configmap", "release", "-o", "jsonpath={.data.text}"]);
+    cluster.helm(&["install", "release", chart, "--wait"]);
+    assert_eq!(text(), "one");
+    cluster.helm(&["upgrade", "release", chart, "--set", "text=two", "--wait"]);
+    assert_eq!(text(), "two");
+    cluster.helm(&["rollback", "release", "1", "--wait"]);
+    assert_eq!(text(), "one");
+    cluster.helm(&["uninstall", "release", "--wait"]);
+    assert!(cluster.refused(&["get", "configmap", "release"]).contains("not found"));
 }
 
 fn a_bad_manifest_is_refused_in_upstreams_words(cluster: &Cluster) {

@@ -93,6 +93,14 @@ impl Cluster {
         out
     }
 
+    pub fn helm(&self, args: &[&str]) -> String {
+        let mut helm = Command::new(root().join("dist/clients/helm"));
+        let output = helm.env("KUBECONFIG", self.data().join("kubeconfig")).env("HOME", &self.dir).args(args).output().expect("helm runs");
+        let (out, err) = (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "helm {args:?}: {err}{out}");
+        out
+    }
+
     /// What kubectl says when it must fail.
     pub fn refused(&self, args: &[&str]) -> String {
         let output = self.try_kubectl(args);
