@@ -3,6 +3,7 @@
 
 use crate::Context;
 use crate::context::{if_there, itself};
+use crate::expectations::Expectations;
 use crate::pods::{self, controlled_by};
 use client::{Change, Informer, Key, Queue};
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod, Service, ServicePort};
@@ -12,11 +13,12 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub const SERVICE: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
-const HEADLESS: &str = "service.kubernetes.io/headless";
+pub(crate) const HEADLESS: &str = "service.kubernetes.io/headless";
 const ZONE: &str = "topology.kubernetes.io/zone";
 /// Upstream's `--max-endpoints-per-slice`.
 const PER_SLICE: usize = 100;
@@ -36,18 +38,26 @@ pub async fn run(context: Context) {
     });
     let known = services.clone();
     context.feed(&all_pods, &queue, move |change: &Change<Pod>| selecting(&known, change));
+    let expectations = Arc::new(Expectations::default());
     let stop = context.stop.clone();
     client::run("endpointslice", queue, 4, stop, move |key: Key| {
         let (context, services, all_pods, slices, nodes) =
             (context.clone(), services.clone(), all_pods.clone(), slices.clone(), nodes.clone());
+        let expectations = expectations.clone();
         async move {
-            let mine: Vec<Arc<EndpointSlice>> = slices.list_in(&key.namespace).into_iter().filter(|s| belongs(s, &key.name)).collect();
             let service = services.get(&key.namespace, &key.name).filter(|s| has_selector(s));
+            // A slice just made is in the cache a little later; until then another would be made.
+            if let Some(uid) = service.as_ref().and_then(|s| s.uid())
+                && !expectations.met(&uid, |uid| slices.by_uid(uid).is_some(), |uid| slices.by_uid(uid).is_none())
+            {
+                return Ok(Some(Duration::from_secs(1)));
+            }
+            let mine: Vec<Arc<EndpointSlice>> = slices.list_in(&key.namespace).into_iter().filter(|s| belongs(s, &key.name)).collect();
             let wanted = match &service {
                 Some(service) => wanted(service, &all_pods.list_in(&key.namespace), &nodes),
                 None => Vec::new(),
             };
-            write(&context, &key, service.as_deref(), mine, wanted).await?;
+            write(&context, &key, service.as_deref(), mine, wanted, &expectations).await?;
             Ok::<_, kube::Error>(None)
         }
     })
@@ -59,7 +69,7 @@ fn belongs(slice: &EndpointSlice, service: &str) -> bool {
     labels.get(SERVICE).is_some_and(|s| s == service) && labels.get(MANAGED_BY).is_some_and(|m| m == MANAGER)
 }
 
-fn has_selector(service: &Service) -> bool {
+pub(crate) fn has_selector(service: &Service) -> bool {
     let spec = service.spec.as_ref();
     spec.is_some_and(|s| s.selector.as_ref().is_some_and(|m| !m.is_empty()) && s.type_.as_deref() != Some("ExternalName"))
 }
@@ -184,6 +194,7 @@ async fn write(
     service: Option<&Service>,
     mut there: Vec<Arc<EndpointSlice>>,
     wanted: Vec<(Vec<EndpointPort>, Vec<Endpoint>)>,
+    expectations: &Expectations,
 ) -> Result<(), kube::Error> {
     let api = context.api::<EndpointSlice>(&key.namespace);
     there.sort_by_key(|s| s.name_any());
@@ -215,11 +226,11 @@ async fn write(
                     ..ObjectMeta::default()
                 };
                 let slice = EndpointSlice { address_type: "IPv4".into(), endpoints: Some(endpoints), metadata, ports: Some(ports) };
-                if let Err(error) = api.create(&PostParams::default(), &slice).await {
+                match api.create(&PostParams::default(), &slice).await {
+                    Ok(created) => expectations.created(&service.uid().unwrap_or_default(), created.uid().unwrap_or_default()),
                     // A namespace that is going takes nothing new in.
-                    if !matches!(crate::context::code(&error), 403 | 404) {
-                        return Err(error);
-                    }
+                    Err(error) if matches!(crate::context::code(&error), 403 | 404) => {}
+                    Err(error) => return Err(error),
                 }
             }
         }

@@ -6,6 +6,7 @@ mod cronjob;
 mod daemonset;
 mod deployment;
 mod disruption;
+mod endpoints;
 mod endpointslice;
 mod expectations;
 mod garbage;
@@ -45,6 +46,7 @@ pub async fn run(context: Context) {
         Box::pin(node_lifecycle::run(context.clone())),
         Box::pin(statefulset::run(context.clone())),
         Box::pin(garbage::run(context.clone())),
+        Box::pin(endpoints::run(context.clone())),
         Box::pin(endpointslice::run(context.clone())),
         Box::pin(namespace::run(context.clone())),
         Box::pin(serviceaccount::run(context.clone())),

@@ -4,6 +4,7 @@ use crate::Context;
 use crate::context::{code, itself};
 use client::{Key, Queue};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams, PropagationPolicy};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, ResourceExt};
@@ -13,6 +14,8 @@ use std::time::Duration;
 const FINALIZER: &str = "kubernetes";
 /// Looked at again while something is still going, besides the pods that tell by themselves.
 const AGAIN: Duration = Duration::from_secs(2);
+/// Where the looking again slows down to: what is still there waits for somebody else.
+const SELDOM: Duration = Duration::from_secs(10);
 
 pub async fn run(context: Context) {
     let namespaces = context.informers.of::<Namespace>();
@@ -77,7 +80,13 @@ async fn finish(context: &Context, namespace: &Namespace) -> Result<Option<Durat
     finalizers.sort();
     finalizers.dedup();
     tell(context, namespace, &remaining, &finalizers, failure).await?;
-    Ok(Some(AGAIN))
+    let since = namespace.metadata.deletion_timestamp.as_ref().map_or(0, |t| Timestamp::now().as_second() - t.0.as_second());
+    Ok(Some(again(since)))
+}
+
+/// The longer a namespace has been going, the less often it is looked at.
+fn again(since: i64) -> Duration {
+    Duration::from_secs(u64::try_from(since / 3).unwrap_or(0)).clamp(AGAIN, SELDOM)
 }
 
 /// Says in conditions what is still there and why.
@@ -164,5 +173,18 @@ async fn namespaced(context: &Context) -> (Vec<ApiResource>, Option<String>) {
             let pods = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Pod"), "pods");
             (vec![pods], Some(format!("discovery failed: {}", crate::context::said(&error))))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_that_stays_is_looked_at_less_often() {
+        assert_eq!(again(0), AGAIN);
+        assert_eq!(again(-5), AGAIN);
+        assert_eq!(again(15), Duration::from_secs(5));
+        assert_eq!(again(3600), SELDOM);
     }
 }

@@ -22,6 +22,7 @@ fn the_platform_runs_the_reference_application_and_loses_nothing() {
     kubectl_finds_its_way_around(&cluster);
     kubectl_does_what_it_is_for(&cluster);
     helm_installs_upgrades_rolls_back_and_uninstalls(&cluster);
+    the_python_client_and_the_kube_crate_work(&cluster);
     a_bad_manifest_is_refused_in_upstreams_words(&cluster);
     a_deployment_rolls_out_scales_and_rolls_back(&cluster);
     a_crashing_pod_backs_off_and_a_missing_image_is_told(&cluster);
@@ -128,6 +129,18 @@ fn helm_installs_upgrades_rolls_back_and_uninstalls(cluster: &Cluster) {
     assert_eq!(text(), "one");
     cluster.helm(&["uninstall", "release", "--wait"]);
     assert!(cluster.refused(&["get", "configmap", "release"]).contains("not found"));
+}
+
+fn the_python_client_and_the_kube_crate_work(cluster: &Cluster) {
+    let mut python = std::process::Command::new(root().join("dist/clients/python/bin/python"));
+    let script = root().join("crates/socle/tests/support/client.py");
+    let output = python.arg(script).env("KUBECONFIG", cluster.data().join("kubeconfig")).output().expect("python runs");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && out.trim() == "ok", "{out}{err}");
+    // `socle status` asks through the kube crate, over TLS like anybody.
+    let status = std::process::Command::new(env!("CARGO_BIN_EXE_socle")).args(["status", "--data-dir"]).arg(cluster.data()).output();
+    let said = String::from_utf8_lossy(&status.expect("socle runs").stdout).into_owned();
+    assert!(said.contains(" Ready\n") && said.contains("running, pid"), "{said}");
 }
 
 fn a_bad_manifest_is_refused_in_upstreams_words(cluster: &Cluster) {

@@ -20,7 +20,7 @@ pub struct AccessReviews {
 #[async_trait]
 impl Handler for AccessReviews {
     async fn handle(&self, context: &Context, request: Request<Body>) -> Result<Response<Body>, ApiError> {
-        let (mut object, _) = read(request).await?;
+        let (mut object, headers) = read(request).await?;
         let spec = object.get("spec").cloned().unwrap_or_default();
         let kind = match context.attributes.resource.as_str() {
             "localsubjectaccessreviews" => "LocalSubjectAccessReview",
@@ -37,7 +37,7 @@ impl Handler for AccessReviews {
             Decision::NoOpinion(reason) => json!({"allowed": false, "reason": reason}),
         };
         value::set(&mut object, &["status"], status);
-        answer(object, &format!("{AUTHORIZATION}/v1"), kind)
+        answer(&headers, object, &format!("{AUTHORIZATION}/v1"), kind)
     }
 }
 

@@ -8,6 +8,8 @@ use crate::auth::rbac::Rbac;
 use crate::auth::tokens::Tokens;
 use crate::body::{self, Body};
 use crate::handlers::{Context, Handler, Handlers};
+use crate::negotiate;
+use crate::query::Query;
 use async_trait::async_trait;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -35,19 +37,19 @@ pub fn register(handlers: &mut Handlers, tokens: Arc<Tokens>, rbac: Rbac) {
 async fn read(request: Request<Body>) -> Result<(Value, HeaderMap), ApiError> {
     let (parts, body) = request.into_parts();
     let bytes = body::read(body).await?;
-    let (object, _) = crate::negotiate::decode(parts.headers.get(CONTENT_TYPE), &bytes)?;
+    let (object, _) = negotiate::decode(parts.headers.get(CONTENT_TYPE), &bytes)?;
     if !object.is_object() {
         return Err(ApiError::bad_request("the body of the request is not an object"));
     }
     Ok((object, parts.headers))
 }
 
-fn answer(mut object: Value, api_version: &str, kind: &str) -> Result<Response<Body>, ApiError> {
+/// In the form that the client takes.
+fn answer(headers: &HeaderMap, mut object: Value, api_version: &str, kind: &str) -> Result<Response<Body>, ApiError> {
     value::set(&mut object, &["apiVersion"], api_version);
     value::set(&mut object, &["kind"], kind);
     value::object(&mut object, &["metadata"]);
-    let response = Response::builder().status(StatusCode::CREATED).header(CONTENT_TYPE, "application/json");
-    response.body(body::full(object.to_string())).map_err(ApiError::internal)
+    Ok(negotiate::output(headers, &Query::default(), false)?.respond(StatusCode::CREATED, &object))
 }
 
 fn user_info(user: &crate::user::User) -> Value {
@@ -66,9 +68,9 @@ struct SelfSubjectReviews;
 #[async_trait]
 impl Handler for SelfSubjectReviews {
     async fn handle(&self, context: &Context, request: Request<Body>) -> Result<Response<Body>, ApiError> {
-        let (mut object, _) = read(request).await?;
+        let (mut object, headers) = read(request).await?;
         value::set(&mut object, &["status"], json!({"userInfo": user_info(&context.attributes.user)}));
         value::set(&mut object, &["metadata", "creationTimestamp"], time::now());
-        answer(object, &format!("{AUTHENTICATION}/{}", context.attributes.version), "SelfSubjectReview")
+        answer(&headers, object, &format!("{AUTHENTICATION}/{}", context.attributes.version), "SelfSubjectReview")
     }
 }

@@ -14,7 +14,7 @@ pub struct RulesReviews(pub Rbac);
 #[async_trait]
 impl Handler for RulesReviews {
     async fn handle(&self, context: &Context, request: Request<Body>) -> Result<Response<Body>, ApiError> {
-        let (mut object, _) = read(request).await?;
+        let (mut object, headers) = read(request).await?;
         let namespace = value::text(&object, &["spec", "namespace"]).to_string();
         if namespace.is_empty() {
             return Err(ApiError::bad_request("no namespace on request"));
@@ -34,6 +34,6 @@ impl Handler for RulesReviews {
             "incomplete": false,
         });
         value::set(&mut object, &["status"], status);
-        answer(object, &format!("{AUTHORIZATION}/v1"), "SelfSubjectRulesReview")
+        answer(&headers, object, &format!("{AUTHORIZATION}/v1"), "SelfSubjectRulesReview")
     }
 }

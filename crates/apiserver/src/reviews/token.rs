@@ -24,7 +24,7 @@ pub struct TokenReviews(pub Arc<Tokens>);
 #[async_trait]
 impl Handler for TokenReviews {
     async fn handle(&self, _: &Context, request: Request<Body>) -> Result<Response<Body>, ApiError> {
-        let (mut object, _) = read(request).await?;
+        let (mut object, headers) = read(request).await?;
         let token = value::text(&object, &["spec", "token"]).to_string();
         if token.is_empty() {
             return Err(ApiError::bad_request("token is required for TokenReview in authentication"));
@@ -39,7 +39,7 @@ impl Handler for TokenReviews {
             Err(reason) => json!({"user": {}, "error": reason}),
         };
         value::set(&mut object, &["status"], status);
-        answer(object, &format!("{AUTHENTICATION}/v1"), "TokenReview")
+        answer(&headers, object, &format!("{AUTHENTICATION}/v1"), "TokenReview")
     }
 }
 
@@ -52,7 +52,7 @@ impl Handler for TokenRequests {
         if context.attributes.verb != "create" {
             return Err(ApiError::method_not_supported(&GroupResource::new("", "serviceaccounts/token"), &context.attributes.verb));
         }
-        let (mut object, _) = read(request).await?;
+        let (mut object, headers) = read(request).await?;
         let (namespace, name) = (&context.attributes.namespace, &context.attributes.name);
         let objects = context.server.objects();
         let accounts = GroupResource::new("", "serviceaccounts");
@@ -84,7 +84,7 @@ impl Handler for TokenRequests {
         value::set(&mut object, &["metadata", "namespace"], namespace.as_str());
         value::set(&mut object, &["metadata", "creationTimestamp"], time::now());
         value::set(&mut object, &["status"], json!({"token": issued.token, "expirationTimestamp": time::format(issued.expires)}));
-        answer(object, &format!("{AUTHENTICATION}/v1"), "TokenRequest")
+        answer(&headers, object, &format!("{AUTHENTICATION}/v1"), "TokenRequest")
     }
 }
 

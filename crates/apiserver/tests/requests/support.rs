@@ -70,6 +70,11 @@ pub async fn open(dir: &Dir) -> Server {
     let stop = CancellationToken::new();
     let mut handlers = Handlers::default();
     handlers.on("", "pods", "eviction", Arc::new(eviction::Evictions));
+    let objects: Arc<dyn Objects> = core.clone();
+    let rbac = auth::rbac::Rbac::start(&*objects);
+    let key = auth::tokens::Tokens::generate().unwrap();
+    let tokens = auth::tokens::Tokens::new(&[key], "https://issuer", vec!["https://issuer".into()], objects).unwrap();
+    reviews::register(&mut handlers, Arc::new(tokens), rbac);
     let config = Config {
         core,
         authenticator: Arc::new(Open),

@@ -26,7 +26,13 @@ impl Cluster {
         if !nix::unistd::geteuid().is_root() {
             return Some("not root".into());
         }
-        let needed = ["dist/clients/kubectl", "dist/images/busybox.tar", "dist/images/demo.tar", "dist/images/postgres.tar"];
+        let needed = [
+            "dist/clients/kubectl",
+            "dist/clients/python/bin/python",
+            "dist/images/busybox.tar",
+            "dist/images/demo.tar",
+            "dist/images/postgres.tar",
+        ];
         needed.iter().find(|f| !root().join(f).exists()).map(|f| format!("{f} is not there (scripts/test makes it)"))
     }
 
