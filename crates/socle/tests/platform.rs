@@ -26,7 +26,12 @@ fn the_platform_runs_the_reference_application_and_loses_nothing() {
     a_bad_manifest_is_refused_in_upstreams_words(&cluster);
     a_deployment_rolls_out_scales_and_rolls_back(&cluster);
     a_crashing_pod_backs_off_and_a_missing_image_is_told(&cluster);
+    jobs_complete_and_daemon_sets_cover_the_nodes(&cluster);
+    an_owner_takes_its_dependents_along_or_leaves_them(&cluster);
+    a_custom_resource_is_a_resource(&cluster);
+    an_image_is_pulled_from_a_registry(&cluster);
     the_reference_application_answers_and_its_data_outlives_its_pods(&mut cluster);
+    containerd_may_die_and_pods_go_on(&cluster);
     a_deleted_namespace_takes_everything_with_it(&cluster);
 }
 
@@ -229,6 +234,158 @@ spec:
     cluster.eventually(&["get", "pod", "absent"], |out| out.contains("ErrImageNeverPull"));
     cluster.eventually(&["get", "events", "--field-selector", "involvedObject.name=crash"], |out| out.contains("BackOff"));
     cluster.kubectl(&["delete", "pod", "crash", "absent", "--grace-period=1"]);
+}
+
+fn jobs_complete_and_daemon_sets_cover_the_nodes(cluster: &Cluster) {
+    let pod = |script: &str, restart: &str| {
+        format!(
+            "spec:
+        restartPolicy: {restart}
+        terminationGracePeriodSeconds: 1
+        containers:
+        - {{name: c, image: '{BUSYBOX}', imagePullPolicy: IfNotPresent, command: [sh, -c, '{script}']}}"
+        )
+    };
+    cluster.apply(&format!(
+        "apiVersion: batch/v1
+kind: Job
+metadata: {{name: good, namespace: default}}
+spec:
+  completions: 3
+  parallelism: 2
+  template:
+      {}
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {{name: bad, namespace: default}}
+spec:
+  backoffLimit: 0
+  template:
+      {}
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {{name: often, namespace: default}}
+spec:
+  schedule: '* * * * *'
+  suspend: true
+  jobTemplate:
+    spec:
+      template:
+        spec: {{restartPolicy: Never, containers: [{{name: c, image: '{BUSYBOX}', imagePullPolicy: IfNotPresent, command: ['true']}}]}}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {{name: everywhere, namespace: default}}
+spec:
+  selector: {{matchLabels: {{app: everywhere}}}}
+  template:
+      metadata: {{labels: {{app: everywhere}}}}
+      {}
+",
+        pod("true", "Never"),
+        pod("exit 1", "Never"),
+        pod("sleep 1000", "Always"),
+    ));
+    cluster.kubectl(&["wait", "--for=condition=complete", "job/good", "--timeout=60s"]);
+    assert_eq!(cluster.kubectl(&["get", "job", "good", "-o", "jsonpath={.status.succeeded}"]), "3");
+    cluster.kubectl(&["wait", "--for=condition=failed", "job/bad", "--timeout=60s"]);
+    let reason = "jsonpath={.status.conditions[?(@.type==\"Failed\")].reason}";
+    assert_eq!(cluster.kubectl(&["get", "job", "bad", "-o", reason]), "BackoffLimitExceeded");
+    cluster.kubectl(&["create", "job", "now", "--from=cronjob/often"]);
+    cluster.kubectl(&["wait", "--for=condition=complete", "job/now", "--timeout=60s"]);
+    cluster.kubectl(&["rollout", "status", "daemonset/everywhere", "--timeout=60s"]);
+    cluster.kubectl(&["delete", "daemonset/everywhere", "job/good", "job/bad", "job/now", "cronjob/often"]);
+    cluster.eventually(&["get", "pods", "-o", "name"], |out| out.trim().is_empty());
+}
+
+fn an_owner_takes_its_dependents_along_or_leaves_them(cluster: &Cluster) {
+    let map = |name: &str, owner: &str| {
+        cluster.kubectl(&["create", "configmap", name]);
+        let uid = cluster.kubectl(&["get", "configmap", owner, "-o", "jsonpath={.metadata.uid}"]);
+        let owners = format!(
+            "{{\"metadata\":{{\"ownerReferences\":[{{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"name\":\"{owner}\",\"uid\":\"{uid}\"}}]}}}}"
+        );
+        cluster.kubectl(&["patch", "configmap", name, "--type=merge", "-p", &owners]);
+    };
+    for (owner, dependent, cascade) in [("o1", "d1", "background"), ("o2", "d2", "foreground"), ("o3", "d3", "orphan")] {
+        cluster.kubectl(&["create", "configmap", owner]);
+        map(dependent, owner);
+        cluster.kubectl(&["delete", "configmap", owner, &format!("--cascade={cascade}"), "--timeout=60s"]);
+    }
+    cluster.eventually(&["get", "configmaps", "-o", "name"], |out| !out.contains("/d1") && !out.contains("/d2") && out.contains("/d3"));
+    assert_eq!(cluster.kubectl(&["get", "configmap", "d3", "-o", "jsonpath={.metadata.ownerReferences}"]).trim(), "");
+    cluster.kubectl(&["delete", "configmap", "d3"]);
+}
+
+fn a_custom_resource_is_a_resource(cluster: &Cluster) {
+    cluster.apply(
+        "apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: boats.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {plural: boats, singular: boat, kind: Boat, shortNames: [bt]}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    additionalPrinterColumns: [{name: Sails, type: integer, jsonPath: .spec.sails}]
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec: {type: object, required: [sails], properties: {sails: {type: integer, minimum: 1}, flag: {type: string, default: none}}}
+",
+    );
+    cluster.kubectl(&["wait", "--for=condition=Established", "crd/boats.example.com", "--timeout=30s"]);
+    let boat = |sails: i32| {
+        format!("apiVersion: example.com/v1\nkind: Boat\nmetadata: {{name: b, namespace: default}}\nspec: {{sails: {sails}}}\n")
+    };
+    cluster.eventually(&["get", "boats"], |_| true);
+    cluster.apply(&boat(3));
+    assert!(cluster.kubectl(&["get", "bt"]).contains('3'));
+    assert_eq!(cluster.kubectl(&["get", "boat", "b", "-o", "jsonpath={.spec.flag}"]), "none");
+    let path = cluster.dir.join("bad-boat.yaml");
+    std::fs::write(&path, boat(0)).expect("written");
+    let said = cluster.refused(&["apply", "-f", path.to_str().expect("a path")]);
+    assert!(said.contains("spec.sails: Invalid value"), "{said}");
+    cluster.kubectl(&["delete", "crd", "boats.example.com", "--timeout=60s"]);
+}
+
+fn an_image_is_pulled_from_a_registry(cluster: &Cluster) {
+    let registry = support::Registry::start(&cluster.dir);
+    let archive = format!("docker-archive:{}", root().join("dist/images/busybox.tar").display());
+    let target = format!("docker://127.0.0.1:{}/busybox:1", registry.port);
+    let copied = std::process::Command::new("skopeo")
+        .args(["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false", &archive, &target])
+        .status();
+    assert!(copied.expect("skopeo runs").success());
+    let image = format!("127.0.0.1:{}/busybox:1", registry.port);
+    cluster.kubectl(&["run", "pulled", "--image", &image, "--image-pull-policy=Always", "--", "sleep", "1000"]);
+    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/pulled", "--timeout=60s"]);
+    cluster.kubectl(&["run", "missing", "--image", &image.replace("busybox", "nothing"), "--image-pull-policy=Always"]);
+    cluster.eventually(&["get", "pod", "missing"], |out| out.contains("ErrImagePull") || out.contains("ImagePullBackOff"));
+    cluster.kubectl(&["delete", "pod", "pulled", "missing", "--grace-period=1"]);
+}
+
+/// It is started again, and what ran under it never noticed.
+fn containerd_may_die_and_pods_go_on(cluster: &Cluster) {
+    let running = ["-n", "shop", "get", "pods", "-o", "jsonpath={range .items[*]}{.status.containerStatuses[0].containerID}{\"\\n\"}{end}"];
+    let before = cluster.kubectl(&running);
+    let pids = support::processes(|line| line.starts_with("containerd ") && line.contains("containerd.toml"));
+    assert_eq!(pids.len(), 1, "{pids:?}");
+    assert!(std::process::Command::new("kill").args(["-9", &pids[0]]).status().expect("kill runs").success());
+    let again = wait(Duration::from_secs(30), || {
+        let now = support::processes(|line| line.starts_with("containerd ") && line.contains("containerd.toml"));
+        now.len() == 1 && now != pids
+    });
+    assert!(again, "containerd was not started again");
+    cluster.eventually(&["get", "nodes"], |out| out.contains(" Ready "));
+    visits_in_time();
+    assert_eq!(cluster.kubectl(&running), before);
 }
 
 /// The count that the page shows.

@@ -230,6 +230,8 @@ impl Collector {
         let api = self.api(node);
         let Some(live) = if_there(api.get_metadata(&node.name).await)?.filter(|l| l.uid().as_deref() == Some(uid)) else { return Ok(()) };
         let kept: Vec<_> = live.owner_references().iter().filter(|o| !off(o)).cloned().collect();
+        // An empty list would be kept as one; no owner is no list.
+        let kept = if kept.is_empty() { serde_json::Value::Null } else { json!(kept) };
         let patch = json!({"metadata": {"uid": uid, "resourceVersion": live.resource_version(), "ownerReferences": kept}});
         if_there(api.patch_metadata(&node.name, &PatchParams::default(), &Patch::Merge(&patch)).await).map(drop)
     }

@@ -181,6 +181,52 @@ impl Drop for Etcd {
     }
 }
 
+/// A real registry without a password, on loopback.
+pub struct Registry {
+    pub port: u16,
+    child: Child,
+}
+
+impl Registry {
+    pub fn start(dir: &Path) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let config = dir.join("registry.yml");
+        let storage = dir.join("registry");
+        let text = format!(
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n",
+            storage.display()
+        );
+        fs::write(&config, text).expect("written");
+        let mut command = Command::new("docker-registry");
+        let child = command.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("docker-registry starts");
+        let up = wait(Duration::from_secs(20), || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        assert!(up, "the registry does not answer");
+        Self { port, child }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The processes whose command line is as wanted.
+pub fn processes(wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let entries = fs::read_dir("/proc").expect("/proc").flatten();
+    let pids = entries.filter_map(|e| e.file_name().into_string().ok()).filter(|name| name.parse::<u32>().is_ok());
+    let line = |pid: &str| {
+        fs::read(format!("/proc/{pid}/cmdline"))
+            .unwrap_or_default()
+            .split(|b| *b == 0)
+            .map(String::from_utf8_lossy)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    pids.filter(|pid| wanted(&line(pid))).collect()
+}
+
 pub fn wait(patience: Duration, mut done: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + patience;
     loop {
