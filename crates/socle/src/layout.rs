@@ -4,6 +4,8 @@
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
+/// Held by the platform of this machine: its bridge and its firewall tables are there once.
+pub const MACHINE_LOCK: &str = "/run/socle-machine.lock";
 pub const DEFAULT_DATA_DIR: &str = "/var/lib/socle";
 
 #[derive(Clone, Debug)]

@@ -61,6 +61,15 @@ fn a_second_instance_over_the_same_data_says_so(cluster: &Cluster) {
         .expect("socle runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("another socle (pid"), "{said}");
+    // Nor does one over other data take this one's network away, coming or going.
+    let other = cluster.dir.join("other");
+    let socle = |args: &[&str]| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_socle")).args(args).arg("--data-dir").arg(&other).output().expect("socle runs")
+    };
+    let said = String::from_utf8_lossy(&socle(&["up"]).stderr).into_owned();
+    assert!(said.contains("a platform runs on this machine already"), "{said}");
+    let said = String::from_utf8_lossy(&socle(&["down", "--purge"]).stdout).into_owned();
+    assert!(said.contains("the network is left to it"), "{said}");
 }
 
 fn kubectl_finds_its_way_around(cluster: &Cluster) {

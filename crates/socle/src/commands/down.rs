@@ -19,8 +19,12 @@ pub fn run(options: &Down) -> anyhow::Result<()> {
     }
     runtime::stop_everything(&layout);
     println!("containers stopped");
-    network::cleanup(&crate::wiring::network_config(&platform, &layout)?).context("removing the network")?;
-    println!("network removed");
+    if super::machine_is_taken() {
+        println!("another platform runs here; the network is left to it");
+    } else {
+        network::cleanup(&crate::wiring::network_config(&platform, &layout)?).context("removing the network")?;
+        println!("network removed");
+    }
     for dir in [&layout.run].into_iter().chain(options.purge.then_some(&layout.data)) {
         if dir.exists() {
             std::fs::remove_dir_all(dir).with_context(|| format!("removing {}", dir.display()))?;

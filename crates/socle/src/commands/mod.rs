@@ -44,6 +44,12 @@ fn must_be_root(what: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether a platform runs on this machine, on whatever data directory.
+fn machine_is_taken() -> bool {
+    let Ok(file) = std::fs::File::open(crate::layout::MACHINE_LOCK) else { return false };
+    nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockSharedNonblock).is_err()
+}
+
 /// The process that holds a data directory, if one does.
 fn holder(layout: &Layout) -> Option<i32> {
     let file = std::fs::File::open(layout.lock()).ok()?;

@@ -24,6 +24,7 @@ pub fn run(options: Up) -> anyhow::Result<()> {
     }
     // Held until the process ends, however it ends.
     let _lock = lock(&layout)?;
+    let _machine = lock_machine(&layout)?;
     let _ = fs::remove_file(layout.ready());
     let filter = EnvFilter::try_from_env("SOCLE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
@@ -75,6 +76,24 @@ fn lock(layout: &Layout) -> anyhow::Result<Flock<File>> {
             bail!("another socle (pid {}) runs on {}; stop it with `socle down`", holder.trim(), layout.data.display())
         }
         Err((_, error)) => bail!("locking {}: {error}", path.display()),
+    }
+}
+
+/// A second platform would take the network of the first apart, whatever its data directory.
+fn lock_machine(layout: &Layout) -> anyhow::Result<Flock<File>> {
+    let path = crate::layout::MACHINE_LOCK;
+    let file = File::options().create(true).truncate(false).read(true).write(true).open(path).with_context(|| path.to_string())?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(mut file) => {
+            file.set_len(0)?;
+            writeln!(file, "{}", layout.data.display())?;
+            Ok(file)
+        }
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
+            let holder = fs::read_to_string(path).unwrap_or_default();
+            bail!("a platform runs on this machine already, on {}; a machine has one pod network", holder.trim())
+        }
+        Err((_, error)) => bail!("locking {path}: {error}"),
     }
 }
 
