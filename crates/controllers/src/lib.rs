@@ -21,6 +21,7 @@ mod replicas;
 mod revision;
 mod serviceaccount;
 mod statefulset;
+mod tolerations;
 mod volumes;
 
 pub use context::Context;

@@ -1,6 +1,7 @@
 //! On which nodes a DaemonSet's pod belongs, and which old pods make room for new ones.
 
 use crate::pods;
+use crate::tolerations::tolerates;
 use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Taint, Toleration};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use k8s_openapi::jiff::Timestamp;
@@ -52,15 +53,6 @@ pub fn place(spec: &PodSpec, node: &Node) -> Place {
     let repels = |effect: &str| taints().any(|t| t.effect == effect && !tolerated(t));
     let driven_out = repels("NoExecute");
     Place { run: !driven_out && !repels("NoSchedule"), stay: !driven_out }
-}
-
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let effect = toleration.effect.as_deref().unwrap_or("");
-    let key = toleration.key.as_deref().unwrap_or("");
-    let value = || toleration.value.as_deref().unwrap_or("") == taint.value.as_deref().unwrap_or("");
-    (effect.is_empty() || effect == taint.effect)
-        && (key.is_empty() || key == taint.key)
-        && (toleration.operator.as_deref() == Some("Exists") || (!key.is_empty() && value()))
 }
 
 fn term(term: &NodeSelectorTerm, node: &Node) -> bool {

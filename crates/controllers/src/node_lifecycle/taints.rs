@@ -1,5 +1,6 @@
 //! What taints a node's conditions call for, and how long a pod bears with them.
 
+use crate::tolerations::tolerates;
 use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, Taint, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -106,15 +107,6 @@ pub fn tolerated(taints: &[Taint], tolerations: &[Toleration]) -> Option<i64> {
         }
     }
     least
-}
-
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let effect = toleration.effect.as_deref().unwrap_or("");
-    let key = toleration.key.as_deref().unwrap_or("");
-    let value = || toleration.value.as_deref().unwrap_or("") == taint.value.as_deref().unwrap_or("");
-    (effect.is_empty() || effect == taint.effect)
-        && (key.is_empty() || key == taint.key)
-        && (toleration.operator.as_deref() == Some("Exists") || (!key.is_empty() && value()))
 }
 
 /// From when the toleration counts: the newest taint's time, but not before the pod was there.
