@@ -27,7 +27,7 @@ fn id(group: &str, version: &str, resource: &str) -> String {
 }
 
 /// Served upstream by default, and not here: all in alpha or beta, or internal to the server.
-const NOT_SERVED: [&str; 4] = ["alpha", "beta", "core/v1/componentstatuses", "core/v1/bindings"];
+const NOT_SERVED: [&str; 3] = ["alpha", "beta", "core/v1/componentstatuses"];
 
 /// A line for each resource and subresource with all that discovery says of it.
 fn described(kind: &Arc<dyn Kind>) -> BTreeMap<String, String> {
