@@ -24,6 +24,22 @@ const FIELDS: [&str; 11] = [
     "type",
 ];
 
+/// Those of both views of an event.
+pub fn columns() -> Vec<Column> {
+    vec![
+        Column::new("Last Seen", "string"),
+        Column::new("Type", "string"),
+        Column::new("Reason", "string"),
+        Column::new("Object", "string"),
+        Column::wide("Subobject", "string"),
+        Column::wide("Source", "string"),
+        Column::new("Message", "string"),
+        Column::wide("First Seen", "string"),
+        Column::wide("Count", "string"),
+        Column { format: "name".into(), ..Column::wide("Name", "string") },
+    ]
+}
+
 impl Kind for Event {
     built_in!("io.k8s.api.core.v1.Event", Names::new("", "v1", "Event", "events", Scope::Namespaced).short(&["ev"]));
 
@@ -56,18 +72,7 @@ impl Kind for Event {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![
-            Column::new("Last Seen", "string"),
-            Column::new("Type", "string"),
-            Column::new("Reason", "string"),
-            Column::new("Object", "string"),
-            Column::wide("Subobject", "string"),
-            Column::wide("Source", "string"),
-            Column::new("Message", "string"),
-            Column::wide("First Seen", "string"),
-            Column::wide("Count", "string"),
-            Column { format: "name".into(), ..Column::wide("Name", "string") },
-        ]
+        columns()
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {

@@ -3,7 +3,7 @@
 mod binding;
 mod config_map;
 mod endpoints;
-mod event;
+pub mod event;
 mod limit_range;
 mod namespace;
 mod node;

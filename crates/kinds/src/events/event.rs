@@ -117,18 +117,7 @@ impl Kind for Event {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![
-            Column::new("Last Seen", "string"),
-            Column::new("Type", "string"),
-            Column::new("Reason", "string"),
-            Column::new("Object", "string"),
-            Column::wide("Subobject", "string"),
-            Column::wide("Source", "string"),
-            Column::new("Message", "string"),
-            Column::wide("First Seen", "string"),
-            Column::wide("Count", "string"),
-            Column { format: "name".into(), ..Column::wide("Name", "string") },
-        ]
+        crate::core::event::columns()
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
