@@ -14,6 +14,8 @@ pub struct Cli {
 pub enum Command {
     /// Bring the platform up on this machine and stay in the foreground
     Up(Up),
+    /// Run the API server alone: no node, no scheduler, no controllers
+    Apiserver(Apiserver),
     /// Say what runs here and how it is
     Status(Place),
     /// Stop the platform and its containers; the data stays
@@ -55,6 +57,22 @@ pub struct Up {
     /// Return once the platform is ready, and leave it running
     #[arg(long)]
     pub detach: bool,
+}
+
+/// Several of these may serve one etcd, on one machine or many, when they share authority and keys.
+#[derive(Args, Clone)]
+pub struct Apiserver {
+    #[command(flatten)]
+    pub place: Place,
+    /// `embedded`, or `etcd=https://host:2379[,https://...]`
+    #[arg(long, value_name = "STORE")]
+    pub datastore: Option<String>,
+    /// Where to listen; 6443 where not given
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// Where authority and service account key are kept; `pki` in the data directory where not given
+    #[arg(long, value_name = "DIR")]
+    pub pki_dir: Option<PathBuf>,
 }
 
 #[derive(Args)]

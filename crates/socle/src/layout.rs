@@ -12,6 +12,7 @@ pub const DEFAULT_DATA_DIR: &str = "/var/lib/socle";
 pub struct Layout {
     pub data: PathBuf,
     pub run: PathBuf,
+    pki: PathBuf,
 }
 
 impl Layout {
@@ -23,7 +24,17 @@ impl Layout {
             let digest = Sha256::digest(data.as_os_str().as_encoded_bytes());
             PathBuf::from(format!("/run/socle-{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3]))
         };
-        Self { data: data.to_path_buf(), run }
+        Self { data: data.to_path_buf(), run, pki: data.join("pki") }
+    }
+
+    /// With authority and keys elsewhere, where other API servers of the cluster find them too.
+    pub fn with_pki(self, pki: PathBuf) -> Self {
+        Self { pki, ..self }
+    }
+
+    /// With nothing outside the data directory, for what runs without being root.
+    pub fn contained(self) -> Self {
+        Self { run: self.data.join("run"), ..self }
     }
 
     pub fn lock(&self) -> PathBuf {
@@ -31,7 +42,7 @@ impl Layout {
     }
 
     pub fn pki(&self) -> PathBuf {
-        self.data.join("pki")
+        self.pki.clone()
     }
 
     pub fn store(&self) -> PathBuf {
@@ -90,14 +101,21 @@ impl Layout {
         self.data.join("socle.log")
     }
 
-    /// Makes the directories that others expect to exist.
+    /// Makes the directories that every command which stays needs.
     pub fn create(&self) -> std::io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
-        for dir in
-            [&self.data, &self.run, &self.kubelet(), &self.network(), &self.cni_conf(), &self.cni_bin(), &self.images(), &self.registries()]
-        {
+        for dir in [&self.data, &self.run] {
             std::fs::create_dir_all(dir)?;
         }
         std::fs::set_permissions(&self.data, std::fs::Permissions::from_mode(0o711))
+    }
+
+    /// Makes those of a node too, which others expect to exist.
+    pub fn create_node(&self) -> std::io::Result<()> {
+        self.create()?;
+        for dir in [self.kubelet(), self.network(), self.cni_conf(), self.cni_bin(), self.images(), self.registries()] {
+            std::fs::create_dir_all(dir)?;
+        }
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::layout::Layout;
 use anyhow::Context;
+use nix::fcntl::{Flock, FlockArg};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     SanType,
@@ -40,6 +41,9 @@ impl Pki {
     pub fn open(layout: &Layout) -> anyhow::Result<Self> {
         let dir = layout.pki();
         fs::create_dir_all(&dir)?;
+        // Several API servers may share the directory, and only one of them makes the keys.
+        let lock = fs::File::create(dir.join("lock"))?;
+        let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).context("locking the PKI")?;
         let (crt, key) = (dir.join("ca.crt"), dir.join("ca.key"));
         // The key is written last: a pair without a key was not finished.
         if !key.exists() {

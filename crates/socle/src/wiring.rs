@@ -69,17 +69,9 @@ pub async fn start(platform: &Platform, layout: &Layout, say: &Say, stop: Cancel
         }
     };
 
-    // The API over the store.
-    let api = async {
-        let pki = Pki::open(layout)?;
-        let store = open_store(platform, layout).await?;
-        let (server, address) = api_server(platform, layout, &pki, store, &tasks, stop.clone()).await?;
-        Ok::<_, anyhow::Error>((pki, server, address))
-    };
+    let api = api_server(platform, layout, say, &tasks, stop.clone());
     let (containerd, api, prepared) = tokio::join!(containerd, api, prepared);
     let (pki, server, node_address) = api?;
-    say.step(format!("the API server answers on https://{node_address}:{}", platform.api.port));
-    say.line(format!("export KUBECONFIG={}", layout.admin_kubeconfig().display()));
     prepared?.context("preparing the pod network")?;
     let endpoint = containerd?;
     say.step(format!("the container runtime answers on {endpoint}"));
@@ -165,6 +157,15 @@ pub async fn start(platform: &Platform, layout: &Layout, say: &Say, stop: Cancel
     Ok(Running { tasks, failures: tokio::sync::Mutex::new(failures) })
 }
 
+/// The API server and nothing else.
+pub async fn start_api(platform: &Platform, layout: &Layout, say: &Say, stop: CancellationToken) -> anyhow::Result<Running> {
+    let tasks = TaskTracker::new();
+    api_server(platform, layout, say, &tasks, stop).await?;
+    // Nothing here ends by itself, so nobody reports.
+    let (_, failures) = mpsc::unbounded_channel();
+    Ok(Running { tasks, failures: tokio::sync::Mutex::new(failures) })
+}
+
 async fn open_store(platform: &Platform, layout: &Layout) -> anyhow::Result<Arc<dyn Store>> {
     match platform.datastore.kind {
         DatastoreKind::Embedded => {
@@ -186,15 +187,16 @@ async fn open_store(platform: &Platform, layout: &Layout) -> anyhow::Result<Arc<
     }
 }
 
-/// The API server, listening, with the address of this machine.
+/// The API over the store, listening, with the address of this machine.
 async fn api_server(
     platform: &Platform,
     layout: &Layout,
-    pki: &Pki,
-    store: Arc<dyn Store>,
+    say: &Say,
     tasks: &TaskTracker,
     stop: CancellationToken,
-) -> anyhow::Result<(ApiServer, Ipv4Addr)> {
+) -> anyhow::Result<(Pki, ApiServer, Ipv4Addr)> {
+    let pki = Pki::open(layout)?;
+    let store = open_store(platform, layout).await?;
     let core = Core::open(store).await.context("reading the store")?;
     let objects: Arc<dyn Objects> = core.clone();
     let tokens = Arc::new(Tokens::new(std::slice::from_ref(&pki.service_account_key), ISSUER, vec![ISSUER.to_string()], objects.clone())?);
@@ -245,8 +247,10 @@ async fn api_server(
     let port = platform.api.port;
     let listener = TcpListener::bind(("0.0.0.0", port)).await.with_context(|| format!("the API server cannot listen on port {port}"))?;
     tasks.spawn(apiserver::listener::serve(server.clone(), listener, tls, stop));
-    pki::write_kubeconfig(pki, &layout.admin_kubeconfig(), &format!("https://127.0.0.1:{port}"))?;
-    Ok((server, address))
+    pki::write_kubeconfig(&pki, &layout.admin_kubeconfig(), &format!("https://127.0.0.1:{port}"))?;
+    say.step(format!("the API server answers on https://{address}:{port}"));
+    say.line(format!("export KUBECONFIG={}", layout.admin_kubeconfig().display()));
+    Ok((pki, server, address))
 }
 
 #[allow(clippy::too_many_arguments, reason = "every part of the wiring is named once, here")]

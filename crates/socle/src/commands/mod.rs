@@ -1,20 +1,23 @@
 //! One module a command.
 
+mod apiserver;
 mod down;
 mod image;
 mod init;
 mod install;
 mod kubeconfig;
+mod serve;
 mod status;
 mod up;
 
 use crate::cli::{Cli, Command, Image, Place};
 use crate::layout::Layout;
-use crate::platform::Platform;
+use crate::platform::{DatastoreKind, Platform};
 
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Up(options) => up::run(options),
+        Command::Apiserver(options) => apiserver::run(&options),
         Command::Status(place) => status::run(&place),
         Command::Down(options) => down::run(&options),
         Command::Install(options) => install::run(&options),
@@ -35,6 +38,22 @@ fn platform(place: &Place) -> anyhow::Result<(Platform, Layout)> {
     }
     let layout = Layout::new(&platform.data_dir);
     Ok((platform, layout))
+}
+
+/// What `--datastore` says, over what the file says.
+fn set_datastore(platform: &mut Platform, flag: Option<&str>) -> anyhow::Result<()> {
+    match flag {
+        None => {}
+        Some("embedded") => platform.datastore.kind = DatastoreKind::Embedded,
+        Some(other) => match other.strip_prefix("etcd=") {
+            Some(endpoints) if !endpoints.is_empty() => {
+                platform.datastore.kind = DatastoreKind::Etcd;
+                platform.datastore.endpoints = endpoints.split(',').map(str::to_string).collect();
+            }
+            _ => anyhow::bail!("--datastore takes embedded or etcd=URL[,URL...], not {other:?}"),
+        },
+    }
+    Ok(())
 }
 
 fn must_be_root(what: &str) -> anyhow::Result<()> {

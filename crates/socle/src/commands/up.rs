@@ -1,10 +1,10 @@
 //! `socle up`: in the foreground, or detached once ready.
 
+use super::serve;
 use crate::cli::Up;
 use crate::layout::Layout;
-use crate::platform::{DatastoreKind, Platform};
+use crate::platform::Platform;
 use crate::process;
-use crate::say::Say;
 use anyhow::{Context, bail};
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, File};
@@ -12,45 +12,27 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 pub fn run(options: Up) -> anyhow::Result<()> {
     super::must_be_root("socle up")?;
     let (platform, layout) = settings(&options)?;
-    layout.create().with_context(|| format!("preparing {}", layout.data.display()))?;
+    layout.create_node().with_context(|| format!("preparing {}", layout.data.display()))?;
     if options.detach {
         return detach(&layout);
     }
     // Held until the process ends, however it ends.
-    let _lock = lock(&layout)?;
+    let _lock = serve::lock(&layout)?;
     let _machine = lock_machine(&layout)?;
-    let _ = fs::remove_file(layout.ready());
-    let filter = EnvFilter::try_from_env("SOCLE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
-    // ring for every TLS peer in the process; a second installation would be a second default.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("socle").build()?;
-    let outcome = runtime.block_on(serve(platform, layout));
-    // A thread that waits for containerd's end would hold us as long as containerd lives.
-    runtime.shutdown_background();
-    outcome
+    serve::run(&layout, "ready; Ctrl-C ends socle, the pods go on until `socle down`", |say, stop| {
+        let layout = layout.clone();
+        async move { crate::wiring::start(&platform, &layout, &say, stop).await }
+    })
 }
 
 /// The platform file with the flags laid over it.
 pub fn settings(options: &Up) -> anyhow::Result<(Platform, Layout)> {
     let (mut platform, layout) = super::platform(&options.place)?;
-    match options.datastore.as_deref() {
-        None => {}
-        Some("embedded") => platform.datastore.kind = DatastoreKind::Embedded,
-        Some(other) => match other.strip_prefix("etcd=") {
-            Some(endpoints) if !endpoints.is_empty() => {
-                platform.datastore.kind = DatastoreKind::Etcd;
-                platform.datastore.endpoints = endpoints.split(',').map(str::to_string).collect();
-            }
-            _ => bail!("--datastore takes embedded or etcd=URL[,URL...], not {other:?}"),
-        },
-    }
+    super::set_datastore(&mut platform, options.datastore.as_deref())?;
     if let Some(name) = &options.node_name {
         platform.node.name = name.clone();
     }
@@ -59,24 +41,6 @@ pub fn settings(options: &Up) -> anyhow::Result<(Platform, Layout)> {
     }
     platform.check()?;
     Ok((platform, layout))
-}
-
-fn lock(layout: &Layout) -> anyhow::Result<Flock<File>> {
-    let path = layout.lock();
-    let file =
-        File::options().create(true).truncate(false).read(true).write(true).open(&path).with_context(|| path.display().to_string())?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(mut file) => {
-            file.set_len(0)?;
-            writeln!(file, "{}", std::process::id())?;
-            Ok(file)
-        }
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
-            let holder = fs::read_to_string(&path).unwrap_or_default();
-            bail!("another socle (pid {}) runs on {}; stop it with `socle down`", holder.trim(), layout.data.display())
-        }
-        Err((_, error)) => bail!("locking {}: {error}", path.display()),
-    }
 }
 
 /// A second platform would take the network of the first apart, whatever its data directory.
@@ -94,37 +58,6 @@ fn lock_machine(layout: &Layout) -> anyhow::Result<Flock<File>> {
             bail!("a platform runs on this machine already, on {}; a machine has one pod network", holder.trim())
         }
         Err((_, error)) => bail!("locking {path}: {error}"),
-    }
-}
-
-async fn serve(platform: Platform, layout: Layout) -> anyhow::Result<()> {
-    let say = Say::new();
-    let stop = CancellationToken::new();
-    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    let signalled = async {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    };
-    tokio::pin!(signalled);
-    let running = tokio::select! {
-        started = crate::wiring::start(&platform, &layout, &say, stop.clone()) => started?,
-        () = &mut signalled => return Ok(()),
-    };
-    fs::write(layout.ready(), std::process::id().to_string())?;
-    say.step("ready; Ctrl-C ends socle, the pods go on until `socle down`");
-    let failed = tokio::select! {
-        () = &mut signalled => None,
-        failed = running.failed() => Some(failed),
-    };
-    let _ = fs::remove_file(layout.ready());
-    stop.cancel();
-    running.drain(Duration::from_secs(5)).await;
-    match failed {
-        None => Ok(()),
-        Some(error) => Err(error),
     }
 }
 
