@@ -4,13 +4,17 @@
 
 mod watch;
 
-use crate::{Error, KeyValue, LeaseId, Op, Range, RangeResult, Revision, Status, Store, WatchRequest, WatchStream, Write, WriteResult};
+use crate::{
+    Error, KeyValue, LeaseId, Op, Range, RangeResult, Revision, SnapshotStream, Status, Store, WatchRequest, WatchStream, Write,
+    WriteResult,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use etcd_client::{
     Certificate, Client, Compare, CompareOp, ConnectOptions, DeleteOptions, GetOptions, Identity, PutOptions, SortOrder, SortTarget,
     TlsOptions, Txn, TxnOp, TxnOpResponse,
 };
+use futures::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -220,6 +224,16 @@ impl Store for Etcd {
             size_bytes: unsigned(status.db_size()),
             size_in_use_bytes: unsigned(status.raft_used_db_size()),
         })
+    }
+
+    async fn snapshot(&self) -> Result<SnapshotStream, Error> {
+        let mut maintenance = self.client.maintenance_client();
+        let stream = in_time(maintenance.snapshot()).await?;
+        let chunks = futures::stream::try_unfold(stream, |mut stream| async move {
+            let part = stream.message().await.map_err(|e| failed(&e))?;
+            Ok(part.map(|part| (Bytes::copy_from_slice(part.blob()), stream)))
+        });
+        Ok(chunks.boxed())
     }
 }
 

@@ -116,6 +116,7 @@ pub struct WatchRequest {
     pub previous: bool,
 }
 
+pub type SnapshotStream = futures::stream::BoxStream<'static, Result<Bytes, Error>>;
 pub type WatchStream = futures::stream::BoxStream<'static, Result<WatchBatch, Error>>;
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -165,6 +166,13 @@ pub trait Store: Send + Sync + 'static {
     async fn lease_keep_alive(&self, lease: LeaseId) -> Result<(), Error>;
     async fn lease_revoke(&self, lease: LeaseId) -> Result<(), Error>;
     async fn status(&self) -> Result<Status, Error>;
+    /// One moment of the whole store as the bytes of a file, to be restored with the implementation's own means.
+    async fn snapshot(&self) -> Result<SnapshotStream, Error>;
+    /// Gives space that is no longer used back to the disk, and says how many places did. Costs the store's users
+    /// little: a cluster does it one member at a time, and only where it is worth it.
+    async fn defragment(&self) -> Result<usize, Error> {
+        Ok(0)
+    }
 }
 
 /// The first key after all keys that start with `prefix`. Keys are printable ASCII, so the last byte

@@ -7,6 +7,7 @@ use super::leases::Leases;
 use super::tables;
 use crate::{Error, KeyValue, LeaseId, Op, Revision, WatchEvent, Write, WriteResult};
 use bytes::Bytes;
+use redb::ReadableTable;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -31,17 +32,28 @@ pub struct Published {
 
 /// The most writes of one transaction; more would make the first wait for the last.
 const BATCH: usize = 512;
-/// Rows removed in one transaction of a compaction, between which writes get their turn.
-const COMPACT_CHUNK: usize = 2000;
+/// Keys looked at, and revisions dropped from the log, in one slice of a compaction. Writes get their turn between slices.
+const SLICE: usize = 1000;
 
 pub struct Committer {
     shared: Arc<Shared>,
     leases: Leases,
     /// The database must be reopened before the next write.
     broken: bool,
-    /// Rows that a compaction has dropped from the index and still has to remove from the file.
-    litter: Vec<super::index::Found>,
-    litter_log: Option<Revision>,
+    sweep: Option<Sweep>,
+}
+
+/// A compaction that is under way: decided and durable, its rows not all removed yet.
+struct Sweep {
+    revision: Revision,
+    /// The key to go on with; none: the index is through, the log's turn.
+    next: Option<Arc<str>>,
+}
+
+impl Sweep {
+    fn of(revision: Revision) -> Self {
+        Self { revision, next: Some(Arc::from("")) }
+    }
 }
 
 /// A write that was decided and waits for its commit.
@@ -63,13 +75,16 @@ struct Batch {
 
 impl Committer {
     pub fn new(shared: Arc<Shared>, leases: Leases) -> Self {
-        Self { shared, leases, broken: false, litter: Vec::new(), litter_log: None }
+        // A compaction that the end of the process has cut short goes on.
+        let compacted = shared.index.read().compacted;
+        let sweep = (compacted > 0).then(|| Sweep::of(compacted));
+        Self { shared, leases, broken: false, sweep }
     }
 
     pub fn run(mut self, inbox: Receiver<Command>) {
         loop {
-            let first = if !self.litter.is_empty() || self.litter_log.is_some() {
-                // Between the chunks of a compaction only look.
+            let first = if self.sweep.is_some() {
+                // Between the slices of a compaction only look.
                 inbox.try_recv().map_err(|e| match e {
                     std::sync::mpsc::TryRecvError::Empty => RecvTimeoutError::Timeout,
                     std::sync::mpsc::TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
@@ -91,13 +106,30 @@ impl Committer {
                         }
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => self.sweep(),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             let ended = self.leases.ended();
             if !writes.is_empty() || !ended.is_empty() {
                 self.commit(writes, ended);
+                self.bound();
             }
+            self.sweep();
+        }
+    }
+
+    /// Keeps the past from growing without end where nobody compacts, or not as fast as others write.
+    fn bound(&mut self) {
+        let middle = {
+            let index = self.shared.index.read();
+            if self.sweep.is_some() || index.past_bytes <= self.shared.past_bytes {
+                return;
+            }
+            index.compacted + (index.revision - index.compacted) / 2
+        };
+        tracing::debug!(revision = middle, "the past has become too large and is shortened");
+        if let Err(error) = self.compact(middle) {
+            tracing::warn!(%error, "the past could not be shortened");
         }
     }
 
@@ -207,7 +239,7 @@ impl Committer {
             (Some(kv), false) => (kv.create_revision, kv.version + 1),
             (None, false) => (revision, 1),
         };
-        let entry = Entry { revision, deleted, create_revision, version, lease };
+        let entry = Entry { revision, deleted, create_revision, version, lease, size: tables::size(value.len()) };
         batch.events.push(if deleted {
             WatchEvent::Delete { key: key.clone(), revision, previous }
         } else {
@@ -322,33 +354,46 @@ impl Committer {
             transaction.open_table(tables::COUNTERS)?.insert(tables::COMPACTED, revision)?;
             Ok(())
         })?;
-        self.litter.extend(self.shared.index.write().compact(revision));
-        self.litter_log = Some(revision);
+        self.shared.index.write().compacted = revision;
+        self.sweep = Some(Sweep::of(revision));
         Ok(())
     }
 
-    /// Removes a chunk of what compactions have left in the file. What a crash leaves there is dropped
-    /// by the next compaction, since the index is read back from the same rows.
+    /// One slice of the compaction that is under way. What a crash leaves in the file is read back into the index, and
+    /// swept then.
     fn sweep(&mut self) {
-        if self.litter.is_empty() && self.litter_log.is_none() {
-            return;
+        let Some(Sweep { revision, next }) = self.sweep.take() else { return };
+        let (dropped, next, log) = match next {
+            Some(start) => {
+                let (dropped, next) = self.shared.index.write().compact(revision, &start, SLICE);
+                (dropped, next, false)
+            }
+            None => (Vec::new(), None, true),
+        };
+        let mut more = !log;
+        if !dropped.is_empty() || log {
+            let swept = self.transact(|transaction| {
+                let mut history = transaction.open_table(tables::HISTORY)?;
+                for found in &dropped {
+                    history.remove(tables::key(&found.key, found.revision).as_slice())?;
+                }
+                if log {
+                    let mut rows = transaction.open_table(tables::LOG)?;
+                    // The compacted revision itself can still be watched from its successor only.
+                    let old = rows.range(..=revision)?.take(SLICE).map(|row| row.map(|(r, _)| r.value())).collect::<Result<Vec<_>, _>>()?;
+                    more = old.len() == SLICE;
+                    for revision in old {
+                        rows.remove(revision)?;
+                    }
+                }
+                Ok(())
+            });
+            if let Err(error) = swept {
+                tracing::warn!(%error, "compaction has left rows behind; they go when the store is next opened");
+            }
         }
-        let chunk: Vec<_> = self.litter.split_off(self.litter.len().saturating_sub(COMPACT_CHUNK));
-        let log = self.litter_log.take();
-        let swept = self.transact(|transaction| {
-            let mut history = transaction.open_table(tables::HISTORY)?;
-            for found in &chunk {
-                history.remove(tables::key(&found.key, found.revision).as_slice())?;
-            }
-            if let Some(revision) = log {
-                // The compacted revision itself can still be watched from its successor only.
-                transaction.open_table(tables::LOG)?.retain_in(..=revision, |_, _| false)?;
-            }
-            Ok(())
-        });
-        if let Err(error) = swept {
-            tracing::warn!(%error, "compaction left rows behind; the next one takes them");
-            self.litter.clear();
+        if more {
+            self.sweep = Some(Sweep { revision, next });
         }
     }
 
@@ -359,16 +404,14 @@ impl Committer {
             self.reopen()?;
         }
         let database = self.shared.database.read().clone();
-        let outcome = (|| {
+        let outcome = tables::guarded(|| {
             let transaction = database.begin_write()?;
             work(&transaction)?;
             transaction.commit()?;
             Ok(())
-        })();
-        outcome.map_err(|error: redb::Error| {
-            self.broken = true;
-            tables::failed(&error)
-        })
+        });
+        let outcome = outcome.map_err(|text| tables::damaged_file(&self.shared.path, text));
+        outcome.and_then(|done| done.map_err(|error: redb::Error| tables::failed(&error))).inspect_err(|_| self.broken = true)
     }
 
     fn reopen(&mut self) -> Result<(), Error> {

@@ -12,6 +12,8 @@ pub struct Entry {
     pub create_revision: Revision,
     pub version: u64,
     pub lease: LeaseId,
+    /// Bytes of its row in the file.
+    pub size: u32,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +26,10 @@ pub struct Found {
 pub struct Index {
     pub revision: Revision,
     pub compacted: Revision,
+    /// Bytes of rows that only readers of the past can see.
+    pub past_bytes: u64,
+    /// Bytes of the rows that are the state of now.
+    pub live_bytes: u64,
     /// Rising revisions; never empty.
     keys: BTreeMap<Arc<str>, Vec<Entry>>,
 }
@@ -58,7 +64,19 @@ impl Index {
     }
 
     pub fn push(&mut self, key: &Arc<str>, entry: Entry) {
-        self.keys.entry(key.clone()).or_default().push(entry);
+        let entries = self.keys.entry(key.clone()).or_default();
+        if let Some(before) = entries.last().filter(|e| !e.deleted) {
+            self.live_bytes -= u64::from(before.size);
+            self.past_bytes += u64::from(before.size);
+        }
+        let bytes = if entry.deleted { &mut self.past_bytes } else { &mut self.live_bytes };
+        *bytes += u64::from(entry.size);
+        entries.push(entry);
+    }
+
+    /// Whether a key has a row at exactly this revision.
+    pub fn has(&self, key: &str, revision: Revision) -> bool {
+        self.keys.get(key).is_some_and(|entries| entries.binary_search_by_key(&revision, |e| e.revision).is_ok())
     }
 
     /// Entries in range, whether the limit cut them, and how many there are without it.
@@ -89,10 +107,17 @@ impl Index {
         Box::new(self.keys.range::<str, _>((Bound::Included(start), Bound::Excluded(end))))
     }
 
-    /// Forgets what no read at `revision` or later can see, and says what that was.
-    pub fn compact(&mut self, revision: Revision) -> Vec<Found> {
+    /// Forgets what no read at `revision` or later can see, among `most` keys from `start` on. Answers what that
+    /// was, and where to go on; `None` is the end.
+    pub fn compact(&mut self, revision: Revision, start: &str, most: usize) -> (Vec<Found>, Option<Arc<str>>) {
         let mut dropped = Vec::new();
-        self.keys.retain(|key, entries| {
+        let mut emptied = Vec::new();
+        let mut next = None;
+        for (i, (key, entries)) in self.keys.range_mut::<str, _>((Bound::Included(start), Bound::Unbounded)).enumerate() {
+            if i == most {
+                next = Some(key.clone());
+                break;
+            }
             let end = entries.partition_point(|e| e.revision <= revision);
             // The newest at the revision stays, unless it is a deletion.
             let keep_from = match end.checked_sub(1) {
@@ -100,11 +125,19 @@ impl Index {
                 Some(last) => last,
                 None => 0,
             };
-            dropped.extend(entries.drain(..keep_from).map(|e| Found { key: key.clone(), revision: e.revision }));
-            !entries.is_empty()
-        });
-        self.compacted = revision;
-        dropped
+            for entry in entries.drain(..keep_from) {
+                // Whatever is dropped is a deletion or has a successor.
+                self.past_bytes -= u64::from(entry.size);
+                dropped.push(Found { key: key.clone(), revision: entry.revision });
+            }
+            if entries.is_empty() {
+                emptied.push(key.clone());
+            }
+        }
+        for key in emptied {
+            self.keys.remove(&key);
+        }
+        (dropped, next)
     }
 
     /// Newest entries that a lease holds.

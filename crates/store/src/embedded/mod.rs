@@ -8,25 +8,36 @@
 mod committer;
 mod index;
 mod leases;
+pub mod snapshot;
 mod tables;
 mod watch;
 
-use crate::{Error, KeyValue, LeaseId, Range, RangeResult, Revision, Status, Store, WatchRequest, WatchStream, Write, WriteResult};
+use crate::{
+    Error, KeyValue, LeaseId, Range, RangeResult, Revision, SnapshotStream, Status, Store, WatchRequest, WatchStream, Write, WriteResult,
+};
 use async_trait::async_trait;
+use bytes::BytesMut;
 use committer::{Command, Published};
+use futures::StreamExt;
 use index::Index;
 use parking_lot::RwLock;
 use redb::{Database, ReadableDatabase, TableHandle};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::sync::{broadcast, oneshot};
 
 /// How many committed batches a watcher may be behind before it reads history instead.
 const PUBLISHED: usize = 1024;
 /// redb's page cache. The API server has a cache of objects, so this one only needs the hot pages.
 const CACHE_BYTES: usize = 8 << 20;
+/// How much of the past is kept at most. Whoever compacts by time keeps it far below.
+const PAST_BYTES: u64 = 256 << 20;
+const SNAPSHOT_CHUNK: usize = 64 << 10;
+const FILE: &str = "store.redb";
 
 pub struct Embedded {
     shared: Arc<Shared>,
@@ -53,17 +64,33 @@ struct Shared {
     database: RwLock<Arc<Database>>,
     index: RwLock<Index>,
     published: broadcast::Sender<Arc<Published>>,
+    past_bytes: u64,
 }
 
 impl Embedded {
     /// Opens, or makes, the store in `dir`. One process at a time can have it.
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        std::fs::create_dir_all(dir).map_err(|e| Error::Other(format!("{}: {e}", dir.display())))?;
-        let path = dir.join("store.redb");
+        Self::open_bounded(dir, PAST_BYTES)
+    }
+
+    /// As [`open`](Self::open), with at most about `past_bytes` of history.
+    pub fn open_bounded(dir: &Path, past_bytes: u64) -> Result<Self, Error> {
+        std::fs::create_dir_all(dir).map_err(|e| tables::io_failed(dir, &e))?;
+        let path = dir.join(FILE);
         let database = tables::open(&path)?;
-        let (index, leases) = tables::load(&database)?;
+        snapshot::remove_unfinished(dir);
+        Self::start(path, database, past_bytes)
+    }
+
+    fn start(path: PathBuf, database: Database, past_bytes: u64) -> Result<Self, Error> {
+        let loaded = tables::guarded(|| tables::load(&database)).map_err(Error::Corrupt).flatten();
+        let (index, leases) = loaded.map_err(|error| match error {
+            Error::Corrupt(what) => tables::damaged_file(&path, what),
+            other => other,
+        })?;
         let (published, _) = broadcast::channel(PUBLISHED);
-        let shared = Arc::new(Shared { path, database: RwLock::new(Arc::new(database)), index: RwLock::new(index), published });
+        let (database, index) = (RwLock::new(Arc::new(database)), RwLock::new(index));
+        let shared = Arc::new(Shared { path, database, index, published, past_bytes });
         let (commands, inbox) = mpsc::channel();
         let committer = committer::Committer::new(shared.clone(), leases);
         let committer_thread = std::thread::Builder::new()
@@ -90,6 +117,10 @@ impl Shared {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
+        tables::guarded(|| self.read_rows(entries)).map_err(|text| tables::damaged_file(&self.path, text))?
+    }
+
+    fn read_rows(&self, entries: &[index::Found]) -> Result<Vec<KeyValue>, Error> {
         let database = self.database.read().clone();
         let transaction = database.begin_read().map_err(|e| tables::failed(&e))?;
         let history = transaction.open_table(tables::HISTORY).map_err(|e| tables::failed(&e))?;
@@ -170,8 +201,34 @@ impl Store for Embedded {
     async fn status(&self) -> Result<Status, Error> {
         let size_bytes = std::fs::metadata(&self.shared.path).map(|m| m.len()).unwrap_or(0);
         let index = self.shared.index.read();
-        Ok(Status { revision: index.revision, compacted: index.compacted, size_bytes, size_in_use_bytes: size_bytes })
+        let size_in_use_bytes = index.live_bytes + index.past_bytes;
+        Ok(Status { revision: index.revision, compacted: index.compacted, size_bytes, size_in_use_bytes })
     }
+
+    async fn snapshot(&self) -> Result<SnapshotStream, Error> {
+        let shared = self.shared.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            let path = shared.path.with_extension(format!("{}{:x}", snapshot::UNFINISHED, unique()));
+            snapshot::write(&shared, &path)?;
+            let file = std::fs::File::open(&path).map_err(|e| tables::io_failed(&path, &e))?;
+            // The open file is all that is needed, and it goes with the stream.
+            std::fs::remove_file(&path).map_err(|e| tables::io_failed(&path, &e))?;
+            Ok(file)
+        });
+        let file = opened.await.map_err(|e| Error::Other(e.to_string()))??;
+        let chunks = futures::stream::try_unfold(tokio::fs::File::from_std(file), |mut file| async move {
+            let mut chunk = BytesMut::with_capacity(SNAPSHOT_CHUNK);
+            let read = file.read_buf(&mut chunk).await.map_err(|e| Error::Other(format!("reading a snapshot: {e}")))?;
+            Ok((read > 0).then(|| (chunk.freeze(), file)))
+        });
+        Ok(chunks.boxed())
+    }
+}
+
+/// Tells temporary files apart.
+fn unique() -> u64 {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    COUNT.fetch_add(1, Ordering::Relaxed)
 }
 
 #[cfg(test)]

@@ -25,37 +25,93 @@ pub const COMPACTED: &str = "compacted";
 const HEADER: usize = 25;
 const DELETED: u8 = 1;
 
+/// Opens, or makes, the file, and verifies the checksum of every page that is in use: a file that was altered or
+/// torn is said here, and not met later by whoever reads that page.
 pub fn open(path: &Path) -> Result<Database, Error> {
-    let opened = Database::builder().set_cache_size(super::CACHE_BYTES).create(path).map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen => Error::Locked(path.display().to_string()),
-        DatabaseError::Storage(StorageError::Corrupted(text)) => Error::Corrupt(format!("{}: {text}", path.display())),
-        DatabaseError::Storage(StorageError::Io(e)) if e.kind() == std::io::ErrorKind::InvalidData => {
-            Error::Corrupt(format!("{}: {e}", path.display()))
-        }
-        DatabaseError::Storage(StorageError::Io(e)) if is_full(&e) => Error::NoSpace(format!("{}: {e}", path.display())),
-        other => Error::Other(format!("{}: {other}", path.display())),
-    })?;
-    // A store that is there is opened without writing, so that it can be read though its disk is full.
-    let made = opened.begin_read().is_ok_and(|t| t.open_table(COUNTERS).is_ok());
-    if made {
-        return Ok(opened);
+    if !path.try_exists().map_err(|e| io_failed(path, &e))? {
+        make(path)?;
     }
+    let builder = |check| {
+        let mut builder = Database::builder();
+        builder.set_cache_size(super::CACHE_BYTES).set_check_integrity_on_open(check);
+        builder
+    };
+    let opened = match guarded(|| builder(true).open(path)) {
+        // The check writes what it has counted. A full disk must not keep anybody from reading.
+        Ok(Err(DatabaseError::Storage(StorageError::Io(e)))) if is_full(&e) => guarded(|| builder(false).open(path)),
+        other => other,
+    };
+    opened.map_err(|e| damaged_file(path, e))?.map_err(|e| open_failed(path, e))
+}
+
+/// Makes the file under another name first, so that one of its own name is never half made.
+fn make(path: &Path) -> Result<(), Error> {
+    let young = path.with_extension("new");
+    match std::fs::remove_file(&young) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io_failed(&young, &e)),
+        _ => {}
+    }
+    let made = Database::builder().set_cache_size(super::CACHE_BYTES).create(&young).map_err(|e| open_failed(&young, e))?;
+    prepare(&made)?;
+    drop(made);
+    put_in_place(&young, path)
+}
+
+/// Gives a finished file its name, durably.
+pub fn put_in_place(young: &Path, path: &Path) -> Result<(), Error> {
+    std::fs::rename(young, path).map_err(|e| io_failed(path, &e))?;
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
+    std::fs::File::open(dir).and_then(|d| d.sync_all()).map_err(|e| io_failed(dir, &e))
+}
+
+pub fn io_failed(path: &Path, error: &std::io::Error) -> Error {
+    let text = format!("{}: {error}", path.display());
+    if is_full(error) { Error::NoSpace(text) } else { Error::Other(text) }
+}
+
+fn open_failed(path: &Path, error: DatabaseError) -> Error {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => Error::Locked(path.display().to_string()),
+        DatabaseError::Storage(StorageError::Io(e)) if is_full(&e) => Error::NoSpace(format!("{}: {e}", path.display())),
+        DatabaseError::Storage(StorageError::Io(e))
+            if !matches!(e.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof) =>
+        {
+            Error::Other(format!("{}: {e}", path.display()))
+        }
+        other => damaged_file(path, other),
+    }
+}
+
+/// What is wrong, where, and what helps.
+pub fn damaged_file(path: &Path, what: impl std::fmt::Display) -> Error {
+    Error::Corrupt(format!(
+        "{}: {what}. The file is left as it is. Restore the newest snapshot in its place: `socle snapshot restore FILE`",
+        path.display()
+    ))
+}
+
+/// Runs what reads pages of the file. redb trusts its pages while it runs; one that rots on the disk meanwhile
+/// may make it panic, which must stay this one call's error.
+pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        format!("a page of it makes no sense ({})", text.unwrap_or("no details"))
+    })
+}
+
+/// Makes the tables of an empty store.
+pub fn prepare(database: &Database) -> Result<(), Error> {
     let setup = || -> Result<(), redb::Error> {
-        let transaction = opened.begin_write()?;
+        let transaction = database.begin_write()?;
         transaction.open_table(HISTORY)?;
         transaction.open_table(LOG)?;
         transaction.open_table(LEASES)?;
         // A store begins at revision 1, as etcd's does: 0 means "none" everywhere.
-        let mut counters = transaction.open_table(COUNTERS)?;
-        if counters.get(REVISION)?.is_none() {
-            counters.insert(REVISION, 1)?;
-        }
-        drop(counters);
+        transaction.open_table(COUNTERS)?.insert(REVISION, 1)?;
         transaction.commit()?;
         Ok(())
     };
-    setup().map_err(|e| failed(&e))?;
-    Ok(opened)
+    setup().map_err(|e| failed(&e))
 }
 
 /// Reads the index and the leases back.
@@ -79,6 +135,7 @@ pub fn load(database: &Database) -> Result<(Index, Leases), Error> {
         index.push(&shared, entry(record.value(), revision).ok_or_else(|| damaged(key, revision))?);
         last = Some(shared);
     }
+    verify(&transaction.open_table(LOG).map_err(|e| failed(&e))?, &index)?;
     let mut leases = Leases::default();
     for row in transaction.open_table(LEASES).map_err(|e| failed(&e))?.iter().map_err(|e| failed(&e))? {
         let (lease, ttl) = row.map_err(|e| failed(&e))?;
@@ -89,6 +146,28 @@ pub fn load(database: &Database) -> Result<(Index, Leases), Error> {
         leases.attach(lease, key);
     }
     Ok((index, leases))
+}
+
+/// The log has every revision since the last compaction, and the history has what each of them wrote: nothing
+/// that was acknowledged is missing.
+fn verify(log: &impl ReadableTable<u64, &'static [u8]>, index: &Index) -> Result<(), Error> {
+    let mut expected = index.compacted.max(1) + 1;
+    for row in log.range(expected..).map_err(|e| failed(&e))? {
+        let (revision, row) = row.map_err(|e| failed(&e))?;
+        if revision.value() != expected {
+            break;
+        }
+        for key in keys(row.value())? {
+            if !index.has(&key, expected) {
+                return Err(Error::Corrupt(format!("revision {expected} of {key} is missing")));
+            }
+        }
+        expected += 1;
+    }
+    if expected != index.revision.max(index.compacted) + 1 {
+        return Err(Error::Corrupt(format!("revision {expected} is missing, and the newest is {}", index.revision)));
+    }
+    Ok(())
 }
 
 pub fn key(key: &str, revision: Revision) -> Vec<u8> {
@@ -116,6 +195,11 @@ pub fn encode(entry: &Entry, value: &[u8]) -> Vec<u8> {
     record
 }
 
+/// The bytes of a row with a value of so many.
+pub fn size(value: usize) -> u32 {
+    u32::try_from(HEADER + value).unwrap_or(u32::MAX)
+}
+
 fn entry(record: &[u8], revision: Revision) -> Option<Entry> {
     let word = |at: usize| record.get(at..at + 8)?.try_into().ok();
     Some(Entry {
@@ -124,6 +208,7 @@ fn entry(record: &[u8], revision: Revision) -> Option<Entry> {
         version: u64::from_le_bytes(word(8)?),
         lease: LeaseId::from_le_bytes(word(16)?),
         deleted: record.get(24)? & DELETED != 0,
+        size: size(record.len() - HEADER),
     })
 }
 

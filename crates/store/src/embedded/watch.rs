@@ -97,7 +97,8 @@ impl Watch {
 
     /// Reads a stretch of history into `ready`.
     fn replay(&mut self) {
-        let batch = match self.history() {
+        let history = tables::guarded(|| self.history()).map_err(|text| tables::damaged_file(&self.shared.path, text)).flatten();
+        let batch = match history {
             Ok((events, revision)) => {
                 self.next = revision + 1;
                 Ok(if events.is_empty() { WatchBatch::Progress(revision) } else { WatchBatch::Events { events, revision } })
