@@ -67,6 +67,26 @@ pub fn remove(log: &Path) {
     }
 }
 
+/// Removes the folders of pods that are not to be kept, and the links that lead nowhere.
+pub fn sweep(pod_logs: &Path, links: &Path, keep: impl Fn(&str) -> bool) {
+    for entry in fs::read_dir(pod_logs).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        // What does not look like a pod's folder is somebody else's.
+        let parts: Option<Vec<&str>> = name.to_str().map(|n| n.split('_').collect());
+        if let Some([_, _, uid]) = parts.as_deref()
+            && !keep(uid)
+        {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    for entry in fs::read_dir(links).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if fs::symlink_metadata(&path).is_ok_and(|m| m.is_symlink()) && !path.exists() {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
 /// `<pod>_<namespace>_<container>-<id>.log`
 pub fn link(config: &Config, namespace: &str, pod: &str, container: &str, id: &str, log: &Path) {
     let path = link_path(config, namespace, pod, container, id);
@@ -86,6 +106,26 @@ fn link_path(config: &Config, namespace: &str, pod: &str, container: &str, id: &
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sweeping_leaves_the_logs_of_pods_that_live_and_what_is_no_pod() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pods, links) = (dir.path().join("pods"), dir.path().join("containers"));
+        for name in ["default_web_1", "default_web_2", "README"] {
+            fs::create_dir_all(pods.join(name)).unwrap();
+            fs::write(pods.join(name).join("0.log"), "").unwrap();
+            fs::create_dir_all(&links).unwrap();
+            std::os::unix::fs::symlink(pods.join(name).join("0.log"), links.join(format!("{name}.log"))).unwrap();
+        }
+        sweep(&pods, &links, |uid| uid == "2");
+        let names = |dir: &Path| {
+            let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&pods), ["README", "default_web_2"]);
+        assert_eq!(names(&links), ["README.log", "default_web_2.log"]);
+    }
 
     #[test]
     fn old_logs_are_compressed_and_the_oldest_removed() {

@@ -164,13 +164,23 @@ impl Manager {
         Ok(uids)
     }
 
-    fn remove_orphans(&self, inventory: Option<&HashSet<String>>) {
+    fn remove_orphans(self: &Arc<Self>, inventory: Option<&HashSet<String>>) {
         let mut uids = orphans::on_disk(self.core.config.root_dir.clone());
         uids.extend(inventory.into_iter().flatten().cloned());
-        let workers = self.workers.lock();
-        for uid in uids.into_iter().filter(|uid| !workers.contains_key(uid)) {
-            tokio::spawn(orphans::remove(self.core.clone(), uid));
+        let orphans: HashSet<String> = {
+            let workers = self.workers.lock();
+            uids.into_iter().filter(|uid| !workers.contains_key(uid)).collect()
+        };
+        for uid in &orphans {
+            tokio::spawn(orphans::remove(self.core.clone(), uid.clone()));
         }
+        let manager = self.clone();
+        tokio::task::spawn_blocking(move || {
+            let config = &manager.core.config;
+            logs::sweep(&config.pod_logs_dir, &config.container_logs_dir, |uid| {
+                orphans.contains(uid) || manager.workers.lock().contains_key(uid)
+            });
+        });
     }
 
     /// Finds containers that have ended without anybody having been told.

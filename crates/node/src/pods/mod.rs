@@ -30,3 +30,9 @@ mod worker;
 pub(crate) use self::core::core;
 pub use lookup::{ContainerRef, Pods};
 pub use manager::{Manager, RuntimeState};
+
+/// Removes the logs of the pods of this node, which is taken down for good.
+pub fn remove_logs(config: &crate::Config) {
+    let ours = orphans::on_disk(config.root_dir.clone());
+    logs::sweep(&config.pod_logs_dir, &config.container_logs_dir, |uid| !ours.contains(uid));
+}

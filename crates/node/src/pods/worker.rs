@@ -229,8 +229,8 @@ impl Worker {
     pub fn images(&self) -> Vec<String> {
         let state = self.state.lock();
         let used = state.observed.containers.iter().flat_map(|c| [c.image.clone(), c.image_ref.clone()]);
-        let wanted = state.pod.spec.iter().flat_map(|s| s.containers.iter().filter_map(|c| c.image.clone())).collect::<Vec<_>>();
-        used.chain(wanted).collect()
+        let wanted = state.pod.spec.iter().flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()));
+        used.chain(wanted.filter_map(|c| c.image.clone())).collect()
     }
 
     pub fn put(&self, seen: Seen) {

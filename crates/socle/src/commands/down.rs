@@ -25,6 +25,9 @@ pub fn run(options: &Down) -> anyhow::Result<()> {
         network::cleanup(&crate::wiring::network_config(&platform, &layout)?).context("removing the network")?;
         println!("network removed");
     }
+    if options.purge {
+        node::pods::remove_logs(&node::Config::new("", layout.kubelet(), std::path::PathBuf::new()));
+    }
     for dir in [&layout.run].into_iter().chain(options.purge.then_some(&layout.data)) {
         if dir.exists() {
             std::fs::remove_dir_all(dir).with_context(|| format!("removing {}", dir.display()))?;
