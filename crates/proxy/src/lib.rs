@@ -6,4 +6,4 @@
 
 pub mod ingress;
 
-pub use ingress::{Config, run};
+pub use ingress::{Config, Ports, run};

@@ -104,6 +104,7 @@ pub async fn start(platform: &Platform, layout: &Layout, say: &Say, stop: Cancel
         recorder: Recorder::new(admin("system:socle"), storage::PROVISIONER, &node_name),
         stop: stop.clone(),
     }));
+    let mut ingress_waits = Vec::new();
     if platform.ingress.enabled {
         let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let config = proxy::Config {
@@ -111,7 +112,9 @@ pub async fn start(platform: &Platform, layout: &Layout, say: &Say, stop: Cancel
             https: SocketAddr::new(any, platform.ingress.https_port),
             address: IpAddr::V4(node_address),
         };
-        let (ingress, failed) = (proxy::run(config, informers.clone(), stop.clone()), failed.clone());
+        let ports = proxy::Ports::bind(&config).await;
+        ingress_waits = ports.troubles();
+        let (ingress, failed) = (proxy::run(config, ports, informers.clone(), stop.clone()), failed.clone());
         tasks.spawn(async move {
             if let Err(error) = ingress.await {
                 // Nobody listens any more when the process is ending anyway.
@@ -148,7 +151,8 @@ pub async fn start(platform: &Platform, layout: &Layout, say: &Say, stop: Cancel
     kubelet_api(platform, &pki, &node_name, node_address, pods, runtime, &tasks, stop.clone()).await?;
 
     wait_for_node(&informers, &node_name, say).await;
-    if platform.ingress.enabled {
+    ingress_waits.iter().for_each(|trouble| say.line(trouble));
+    if platform.ingress.enabled && ingress_waits.is_empty() {
         say.line(format!(
             "ingress   http://{node_address}:{} and https://{node_address}:{}",
             platform.ingress.http_port, platform.ingress.https_port

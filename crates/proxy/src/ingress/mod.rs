@@ -13,9 +13,12 @@ mod tls;
 use client::Informers;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What `spec.controller` of our IngressClass says.
 pub const CONTROLLER: &str = "socle.dev/ingress-controller";
@@ -32,24 +35,75 @@ pub struct Config {
 
 #[derive(Debug, Error)]
 pub enum Error {
-    #[error("the ingress cannot listen on {0}: {1}")]
-    Listen(SocketAddr, std::io::Error),
     #[error("no default certificate: {0}")]
     Certificate(String),
 }
 
-/// Listens and routes until `stop`. Returns early only if a port cannot be had.
-pub async fn run(config: Config, informers: Informers, stop: CancellationToken) -> Result<(), Error> {
-    let http = TcpListener::bind(config.http).await.map_err(|e| Error::Listen(config.http, e))?;
-    let https = TcpListener::bind(config.https).await.map_err(|e| Error::Listen(config.https, e))?;
+/// The two ports. One that another process holds is waited for: an ingress that is late is worth more than a platform
+/// that does not start.
+pub struct Ports {
+    http: Port,
+    https: Port,
+}
+
+struct Port {
+    address: SocketAddr,
+    listener: Result<TcpListener, std::io::Error>,
+}
+
+impl Port {
+    async fn bind(address: SocketAddr) -> Self {
+        Self { address, listener: TcpListener::bind(address).await }
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.listener.as_ref().err().map(|error| format!("the ingress waits for {}: {error}", self.address))
+    }
+
+    async fn had(self) -> TcpListener {
+        match self.listener {
+            Ok(listener) => listener,
+            Err(_) => loop {
+                tokio::time::sleep(RETRY).await;
+                if let Ok(listener) = TcpListener::bind(self.address).await {
+                    tracing::info!(address = %self.address, "the ingress listens at last");
+                    return listener;
+                }
+            },
+        }
+    }
+}
+
+impl Ports {
+    pub async fn bind(config: &Config) -> Self {
+        Self { http: Port::bind(config.http).await, https: Port::bind(config.https).await }
+    }
+
+    /// Which of them could not be had, and why.
+    pub fn troubles(&self) -> Vec<String> {
+        [&self.http, &self.https].into_iter().filter_map(Port::trouble).collect()
+    }
+}
+
+/// Routes until `stop`.
+pub async fn run(config: Config, ports: Ports, informers: Informers, stop: CancellationToken) -> Result<(), Error> {
     let table = Arc::new(table::Live::new());
     let acceptor = tls::acceptor(table.clone())?;
     let forwarder = Arc::new(forward::Forwarder::new(table.clone()));
     let follow = table::follow(informers.clone(), table, forwarder.clone(), stop.clone());
-    let status = status::run(config.address, informers, stop.clone());
-    let plain = server::accept(http, None, forwarder.clone(), stop.clone());
-    let secure = server::accept(https, Some(acceptor), forwarder, stop);
-    tokio::join!(follow, status, plain, secure);
+    // Where an Ingress is reached is told once it is.
+    let plain = async {
+        if let Some(listener) = stop.run_until_cancelled(ports.http.had()).await {
+            let status = status::run(config.address, informers.clone(), stop.clone());
+            tokio::join!(status, server::accept(listener, None, forwarder.clone(), stop.clone()));
+        }
+    };
+    let secure = async {
+        if let Some(listener) = stop.run_until_cancelled(ports.https.had()).await {
+            server::accept(listener, Some(acceptor), forwarder.clone(), stop.clone()).await;
+        }
+    };
+    tokio::join!(follow, plain, secure);
     Ok(())
 }
 
