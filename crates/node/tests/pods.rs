@@ -1,5 +1,5 @@
-//! Pods on a real runtime. Run with `NODE_TEST_CRI=<socket of a containerd>`, whose store holds
-//! `localhost/socle/busybox:latest`; without it there is nothing to run on, and the tests say so.
+//! Pods on a real runtime. `scripts/containerd DIR cargo test -p node --test pods` starts one and names its socket in
+//! `NODE_TEST_CRI`; without it there is nothing to run on, and the tests say so.
 
 mod stub;
 
@@ -25,6 +25,7 @@ struct Bench {
 impl Bench {
     fn new() -> Option<Self> {
         let Some(socket) = std::env::var_os("NODE_TEST_CRI") else {
+            assert!(std::env::var_os("SOCLE_TEST_ALL").is_none(), "NODE_TEST_CRI names no container runtime");
             eprintln!("skipped: NODE_TEST_CRI names no container runtime");
             return None;
         };
