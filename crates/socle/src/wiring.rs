@@ -185,6 +185,7 @@ async fn open_store(platform: &Platform, layout: &Layout) -> anyhow::Result<Arc<
                 ca: read(&platform.datastore.ca_file)?,
                 certificate: read(&platform.datastore.cert_file)?,
                 key: read(&platform.datastore.key_file)?,
+                ..EtcdConfig::default()
             };
             Ok(Arc::new(Etcd::connect(&config).await.context("connecting to etcd")?))
         }

@@ -1,44 +1,48 @@
-//! A watch on etcd, in the seam's batches: a response is a batch. Fragments are not asked for, so a
-//! revision is never split over two.
+//! A watch on etcd, in the seam's batches: a response is a batch. Fragments are not asked for, so a revision is
+//! never split over two.
+//!
+//! Every key is watched, whatever the range: then each revision shows as an event, and the watch knows how far it
+//! has seen without asking. What etcd before 3.4.25 answers to such a question may be ahead of its events.
 
-use super::{failed, key_text, key_value, revision_of, signed, unsigned};
-use crate::{Error, WatchBatch, WatchEvent, WatchRequest, WatchStream};
+use super::convert::{key_text, key_value, signed, unsigned};
+use super::members::{Members, failure};
+use crate::{Error, Revision, WatchBatch, WatchEvent, WatchRequest, WatchStream};
 use etcd_client::{Client, EventType, WatchOptions, WatchResponse};
 use futures::StreamExt;
-use std::time::Duration;
+use std::sync::Arc;
 
 struct Watch {
+    members: Arc<Members>,
+    at: usize,
     stream: etcd_client::WatchStream,
-    from: u64,
+    request: WatchRequest,
     ended: bool,
 }
 
-/// How often progress is asked for. etcd before 3.4.25 answers such a request late or not at all; then
-/// the periodic notification it sends by itself is what there is.
-const PROGRESS: Duration = Duration::from_secs(5);
-
-pub async fn start(client: Client, request: WatchRequest) -> Result<WatchStream, Error> {
-    let mut options = WatchOptions::new().with_start_revision(signed(request.from)).with_progress_notify();
-    if !request.end.is_empty() {
-        options = options.with_range(request.end.clone());
-    }
+pub async fn start(members: Arc<Members>, request: WatchRequest) -> Result<WatchStream, Error> {
+    let mut options = WatchOptions::new().with_start_revision(signed(request.from)).with_all_keys();
     if request.previous {
         options = options.with_prev_key();
     }
-    let mut watches = client.watch_client();
-    let opened = tokio::time::timeout(super::PATIENCE, watches.watch(request.start.clone(), Some(options))).await;
-    let mut stream = opened.map_err(|_| Error::Timeout("etcd did not accept a watch in time".into()))?.map_err(|e| failed(&e))?;
-    // The first response says that the watch is there, or why not.
-    let first = tokio::time::timeout(super::PATIENCE, stream.message()).await;
-    let first = first.map_err(|_| Error::Timeout("etcd did not confirm a watch in time".into()))?.map_err(|e| failed(&e))?;
-    if let Some(error) = first.as_ref().and_then(|response| refused(response, request.from)) {
+    let options = &options;
+    let (owner, from) = (members.clone(), request.from);
+    let ask = |client: Client| async move {
+        let mut stream = client.watch_client().watch("\0", Some(options.clone())).await?;
+        // The first response says that the watch is there, or why not.
+        let first = stream.message().await?;
+        Ok((stream, first))
+    };
+    let (stream, first) = owner.read(ask).await?;
+    if let Some(error) = first.as_ref().and_then(|response| refused(response, from)) {
         return Err(error);
     }
-    let watch = Watch { stream, from: request.from, ended: false };
+    // The place is for blame only; that the choice has moved on meanwhile does no harm.
+    let at = members.current().0;
+    let watch = Watch { members, at, stream, request, ended: false };
     Ok(futures::stream::unfold(watch, |mut watch| async move { watch.step().await.map(|batch| (batch, watch)) }).boxed())
 }
 
-fn refused(response: &WatchResponse, from: u64) -> Option<Error> {
+fn refused(response: &WatchResponse, from: Revision) -> Option<Error> {
     if !response.canceled() {
         return None;
     }
@@ -53,46 +57,48 @@ impl Watch {
         if self.ended {
             return None;
         }
-        let response = loop {
-            match tokio::time::timeout(PROGRESS, self.stream.message()).await {
-                Ok(response) => break response,
-                Err(_) => {
-                    if let Err(error) = self.stream.request_progress().await {
-                        break Err(error);
-                    }
-                }
+        let message = loop {
+            match self.stream.message().await {
+                Ok(Some(response)) if response.events().is_empty() && !response.canceled() => {}
+                message => break message,
             }
         };
-        let batch = match response {
-            Ok(Some(response)) => match refused(&response, self.from) {
+        let batch = match message {
+            Ok(Some(response)) => match refused(&response, self.request.from) {
                 Some(error) => Err(error),
-                None => batch(&response),
+                None => self.batch(&response),
             },
-            Ok(None) => return None,
-            Err(error) => Err(failed(&error)),
+            Ok(None) => Err(Error::Unavailable("etcd ended the watch".into())),
+            Err(error) => Err(failure(&error).error()),
         };
+        if matches!(batch, Err(Error::Unavailable(_) | Error::Timeout(_))) {
+            self.members.avoid(self.at);
+        }
         self.ended = batch.is_err();
         Some(batch)
     }
-}
 
-/// One response. Fragmentation was not asked for, so a revision is never split over two.
-fn batch(response: &WatchResponse) -> Result<WatchBatch, Error> {
-    let revision = revision_of(response.header());
-    if response.events().is_empty() {
-        return Ok(WatchBatch::Progress(revision));
+    fn wants(&self, key: &[u8]) -> bool {
+        let (start, end) = (self.request.start.as_bytes(), self.request.end.as_bytes());
+        if end.is_empty() { key == start } else { key >= start && key < end }
     }
-    let mut events = Vec::with_capacity(response.events().len());
-    let mut last = 0;
-    for event in response.events() {
-        let Some(kv) = event.kv() else { continue };
-        last = last.max(unsigned(kv.mod_revision()));
-        let previous = event.prev_kv().map(key_value).transpose()?;
-        events.push(match event.event_type() {
-            EventType::Put => WatchEvent::Put { kv: key_value(kv)?, previous },
-            EventType::Delete => WatchEvent::Delete { key: key_text(kv)?, revision: unsigned(kv.mod_revision()), previous },
-        });
+
+    fn batch(&self, response: &WatchResponse) -> Result<WatchBatch, Error> {
+        let mut events = Vec::new();
+        let mut last = 0;
+        for event in response.events() {
+            let Some(kv) = event.kv() else { continue };
+            last = last.max(unsigned(kv.mod_revision()));
+            if !self.wants(kv.key()) {
+                continue;
+            }
+            let previous = event.prev_kv().map(key_value).transpose()?;
+            events.push(match event.event_type() {
+                EventType::Put => WatchEvent::Put { kv: key_value(kv)?, previous },
+                EventType::Delete => WatchEvent::Delete { key: key_text(kv)?, revision: unsigned(kv.mod_revision()), previous },
+            });
+        }
+        // The header may be ahead of what was sent so far.
+        Ok(if events.is_empty() { WatchBatch::Progress(last) } else { WatchBatch::Events { events, revision: last } })
     }
-    // The header may be ahead of the events that were sent so far.
-    Ok(WatchBatch::Events { events, revision: last })
 }
