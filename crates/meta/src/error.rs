@@ -4,6 +4,7 @@
 use crate::field::FieldErrors;
 use crate::names::{GroupKind, GroupResource};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cause {
@@ -26,19 +27,19 @@ pub struct Details {
 #[error("{message}")]
 pub struct ApiError {
     pub code: u16,
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     pub message: String,
     pub details: Option<Box<Details>>,
 }
 
 impl ApiError {
-    pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None }
+    pub fn new(code: u16, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { code, reason: reason.into(), message: message.into(), details: None }
     }
 
     fn about(code: u16, reason: &'static str, message: String, resource: &GroupResource, name: &str) -> Self {
         let details = Details { name: name.into(), group: resource.group.clone(), kind: resource.resource.clone(), ..Details::default() };
-        Self { code, reason, message, details: Some(Box::new(details)) }
+        Self { code, reason: reason.into(), message, details: Some(Box::new(details)) }
     }
 
     pub fn not_found(resource: &GroupResource, name: &str) -> Self {
@@ -72,7 +73,7 @@ impl ApiError {
             .map(|e| Cause { reason: e.kind.reason().into(), message: e.body.clone(), field: e.path.as_str().into() })
             .collect();
         let details = Details { name: name.into(), group: kind.group.clone(), kind: kind.kind.clone(), causes, ..Details::default() };
-        Self { code: 422, reason: "Invalid", message: format!("{kind} \"{name}\" is invalid: {errors}"), details: Some(Box::new(details)) }
+        Self { code: 422, reason: "Invalid".into(), message: format!("{kind} \"{name}\" is invalid: {errors}"), details: Some(Box::new(details)) }
     }
 
     pub fn bad_request(message: impl Into<String>) -> Self {
@@ -137,6 +138,25 @@ impl ApiError {
     /// A capability of the API that is not built yet; said plainly rather than faked.
     pub fn not_implemented(what: impl std::fmt::Display) -> Self {
         Self::new(501, "NotImplemented", format!("{what} is not implemented by this server"))
+    }
+
+    /// What a `Status` of somebody else's says, as far as it is one.
+    pub fn from_status(status: &Value) -> Self {
+        let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_string();
+        let code = status.get("code").and_then(Value::as_u64).and_then(|c| u16::try_from(c).ok()).unwrap_or(0);
+        let mut error = Self::new(code, text(status, "reason"), text(status, "message"));
+        error.details = status.get("details").filter(|d| d.is_object()).map(|d| {
+            let cause = |c: &Value| Cause { reason: text(c, "reason"), message: text(c, "message"), field: text(c, "field") };
+            Box::new(Details {
+                name: text(d, "name"),
+                group: text(d, "group"),
+                kind: text(d, "kind"),
+                uid: text(d, "uid"),
+                causes: d.get("causes").and_then(Value::as_array).into_iter().flatten().map(cause).collect(),
+                retry_after_seconds: d.get("retryAfterSeconds").and_then(Value::as_u64).and_then(|s| u32::try_from(s).ok()).unwrap_or(0),
+            })
+        });
+        error
     }
 
     /// The `Status` object.
