@@ -1,5 +1,6 @@
 //! The resources that are served now: the kinds built in, and those that definitions add at run time.
 
+use crate::conversion::Conversion;
 use crate::watch_cache::{Cache, Feed};
 use kinds::{Kind, Subresource};
 use meta::{GroupKind, GroupResource};
@@ -19,12 +20,14 @@ pub struct Resource {
     pub has_status: bool,
     /// From a definition rather than built in.
     pub custom: bool,
+    /// How its versions become each other, where that is more than the kind knows.
+    pub conversion: Option<Arc<dyn Conversion>>,
     /// None for kinds that are not stored.
     pub(crate) cache: Option<Arc<Cache>>,
 }
 
 impl Resource {
-    fn new(kind: Arc<dyn Kind>, custom: bool, cache: Option<Arc<Cache>>) -> Self {
+    fn new(kind: Arc<dyn Kind>, custom: bool, conversion: Option<Arc<dyn Conversion>>, cache: Option<Arc<Cache>>) -> Self {
         let names = kind.names();
         let subresources = kind.subresources();
         Self {
@@ -34,6 +37,7 @@ impl Resource {
             has_status: subresources.iter().any(|s| matches!(s, Subresource::Status)),
             subresources,
             custom,
+            conversion,
             cache,
             kind,
         }
@@ -57,6 +61,13 @@ impl Resource {
     }
 }
 
+/// One version that a definition adds.
+#[derive(Clone)]
+pub struct Custom {
+    pub kind: Arc<dyn Kind>,
+    pub conversion: Option<Arc<dyn Conversion>>,
+}
+
 type Key = (String, String, String);
 
 #[derive(Default)]
@@ -78,7 +89,7 @@ impl Catalog {
     pub(crate) fn new(feed: Arc<Feed>, kinds: Vec<Arc<dyn Kind>>) -> Self {
         let resource = |kind: Arc<dyn Kind>| {
             let cache = if kind.stored() { feed.cache(&kind.storage_prefix()) } else { None };
-            Arc::new(Resource::new(kind, false, cache))
+            Arc::new(Resource::new(kind, false, None, cache))
         };
         let built_in: Vec<_> = kinds.into_iter().map(resource).collect();
         let catalog = Self { feed, built_in, table: RwLock::default(), generation: watch::Sender::new(0) };
@@ -121,7 +132,8 @@ impl Catalog {
 
     /// Replaces the kinds that definitions add. Resolves once their objects can be read. Versions of one
     /// kind share a storage prefix; the one that stores (`stored_as` is none) decides how they are kept.
-    pub async fn set_custom(&self, kinds: Vec<Arc<dyn Kind>>) -> Result<(), store::Error> {
+    pub async fn set_custom(&self, custom: Vec<Custom>) -> Result<(), store::Error> {
+        let kinds: Vec<Arc<dyn Kind>> = custom.iter().map(|c| c.kind.clone()).collect();
         let mut storing: Vec<Arc<dyn Kind>> = kinds.iter().filter(|k| k.stored() && k.stored_as().is_none()).cloned().collect();
         for kind in kinds.iter().filter(|k| k.stored() && k.stored_as().is_some()) {
             if !storing.iter().any(|s| s.storage_prefix() == kind.storage_prefix()) {
@@ -129,9 +141,9 @@ impl Catalog {
             }
         }
         self.feed.set_custom(storing).await?;
-        let resources = kinds.into_iter().map(|kind| {
+        let resources = custom.into_iter().map(|Custom { kind, conversion }| {
             let cache = if kind.stored() { self.feed.cache(&kind.storage_prefix()) } else { None };
-            Arc::new(Resource::new(kind, true, cache))
+            Arc::new(Resource::new(kind, true, conversion, cache))
         });
         self.replace(resources.collect());
         Ok(())

@@ -40,6 +40,7 @@ pub async fn dispatch(context: &Context, query: &Query, request: Request<Body>) 
         return Err(ApiError::page_not_found());
     }
     if let Some(handler) = handlers.find(&resource.group_resource, &attributes.subresource) {
+        let request = crate::admission::handled::admit(context, query, request).await?;
         return handler.handle(context, request).await;
     }
     let (parts, body) = request.into_parts();

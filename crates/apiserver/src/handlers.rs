@@ -8,7 +8,7 @@ use crate::server::ApiServer;
 use async_trait::async_trait;
 use http::{Request, Response};
 use meta::{ApiError, GroupResource};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// A request that has been authenticated and authorized.
@@ -23,9 +23,9 @@ pub struct Context {
     pub warnings: Warnings,
 }
 
-/// What to tell the client besides the answer, each text once.
+/// What to tell the client besides the answer, each text once; and the audit log besides the request.
 #[derive(Clone, Default)]
-pub struct Warnings(Arc<parking_lot::Mutex<Vec<String>>>);
+pub struct Warnings(Arc<parking_lot::Mutex<Vec<String>>>, Arc<parking_lot::Mutex<BTreeMap<String, String>>>);
 
 impl Warnings {
     pub fn add(&self, text: impl Into<String>) {
@@ -38,6 +38,15 @@ impl Warnings {
 
     pub fn extend(&self, texts: impl IntoIterator<Item = String>) {
         texts.into_iter().for_each(|t| self.add(t));
+    }
+
+    /// An annotation of the request's audit event; the first of a key stays.
+    pub fn annotate(&self, key: impl Into<String>, value: impl Into<String>) {
+        self.1.lock().entry(key.into()).or_insert(value.into());
+    }
+
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        self.1.lock().clone()
     }
 
     pub fn take(&self) -> Vec<String> {

@@ -14,6 +14,7 @@ pub mod body;
 pub mod catalog;
 mod chain;
 pub mod connect;
+pub mod conversion;
 pub mod core;
 pub mod custom;
 pub mod discovery;
@@ -37,6 +38,7 @@ pub mod server;
 pub mod user;
 mod verbs;
 mod watch_cache;
+mod webhook;
 
 pub use attributes::Attributes;
 pub use authenticator::{Authenticator, PeerCertificates};

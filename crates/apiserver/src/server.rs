@@ -12,6 +12,7 @@ use crate::housekeeping;
 use crate::metrics::Metrics;
 use crate::objects::Objects;
 use crate::registry;
+use crate::webhook::Webhooks;
 use http::{Request, Response};
 use meta::ApiError;
 use meta::error::{Cause, Details};
@@ -74,7 +75,9 @@ const FRESH: Duration = Duration::from_secs(3);
 impl ApiServer {
     /// Makes what must be there before anybody asks, and begins to look after the store.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let admission = admission::standard(&config)?;
+        let objects: Arc<dyn Objects> = config.core.clone();
+        let webhooks = Arc::new(Webhooks::new(objects));
+        let admission = admission::standard(&config, &webhooks)?;
         let inner = Inner {
             core: config.core.clone(),
             authenticator: config.authenticator.clone(),

@@ -73,7 +73,12 @@ impl ApiError {
             .map(|e| Cause { reason: e.kind.reason().into(), message: e.body.clone(), field: e.path.as_str().into() })
             .collect();
         let details = Details { name: name.into(), group: kind.group.clone(), kind: kind.kind.clone(), causes, ..Details::default() };
-        Self { code: 422, reason: "Invalid".into(), message: format!("{kind} \"{name}\" is invalid: {errors}"), details: Some(Box::new(details)) }
+        Self {
+            code: 422,
+            reason: "Invalid".into(),
+            message: format!("{kind} \"{name}\" is invalid: {errors}"),
+            details: Some(Box::new(details)),
+        }
     }
 
     pub fn bad_request(message: impl Into<String>) -> Self {

@@ -3,44 +3,29 @@
 //! plugins see what would be stored.
 
 mod escalation;
+pub mod handled;
 mod limit_ranger;
 mod lookup;
+mod matching;
 mod namespace_lifecycle;
 mod node_restriction;
 mod pod_security;
 mod pods;
 mod quota;
+mod request;
+mod rounds;
 mod service_account;
 mod storage;
+mod versions;
+mod webhooks;
 
-use crate::attributes::Attributes;
-use crate::catalog::Resource;
-use crate::handlers::Warnings;
-use crate::server::ApiServer;
+pub use request::{Operation, Request};
+
+use crate::webhook::Webhooks;
 use async_trait::async_trait;
-use meta::ApiError;
+use meta::{ApiError, managed, value};
 use serde_json::Value;
 use std::sync::Arc;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    Create,
-    Update,
-    Delete,
-    Connect,
-}
-
-/// What admission is asked about. `attributes.subresource` says which part is written.
-pub struct Request<'a> {
-    pub server: &'a ApiServer,
-    pub operation: Operation,
-    pub attributes: &'a Attributes,
-    pub resource: &'a Arc<Resource>,
-    /// The object's name; empty for a create whose name is still to be generated.
-    pub name: &'a str,
-    pub dry_run: bool,
-    pub warnings: &'a Warnings,
-}
 
 #[async_trait]
 pub trait Plugin: Send + Sync + 'static {
@@ -57,6 +42,11 @@ pub trait Plugin: Send + Sync + 'static {
         let _ = (request, object, old);
         Ok(())
     }
+
+    /// Takes something for the object, and so must see it only once and at the end, when nobody else changes it.
+    fn takes(&self) -> bool {
+        false
+    }
 }
 
 /// The plugins, in order.
@@ -71,7 +61,34 @@ impl Admission {
     }
 
     pub async fn mutate(&self, request: &Request<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
-        for plugin in &self.plugins {
+        let owners = value::at(object, &["metadata", "managedFields"]).cloned();
+        self.round(request, object, old).await?;
+        if request.rounds.begin_again() {
+            self.round(request, object, old).await?;
+        }
+        if let Err(error) = managed::check(object) {
+            request.warnings.add(format!(
+                ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating admission \
+                 controller; please fix your requests: {error}"
+            ));
+            match owners {
+                Some(owners) => value::set(object, &["metadata", "managedFields"], owners),
+                None => drop(value::remove(object, &["metadata", "managedFields"])),
+            }
+        }
+        Ok(())
+    }
+
+    /// What the object takes, or gives back, once it has its name and nobody changes it any more.
+    pub async fn take(&self, request: &Request<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
+        for plugin in self.plugins.iter().filter(|p| p.takes()) {
+            plugin.mutate(request, object, old).await?;
+        }
+        Ok(())
+    }
+
+    async fn round(&self, request: &Request<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
+        for plugin in self.plugins.iter().filter(|p| !p.takes()) {
             plugin.mutate(request, object, old).await?;
         }
         Ok(())
@@ -85,9 +102,9 @@ impl Admission {
     }
 }
 
-/// The plugins that come with the server, in upstream's order. Addresses are given near the end, when nothing
-/// but validation can still refuse.
-pub fn standard(config: &crate::server::Config) -> Result<Admission, crate::allocate::BadRange> {
+/// The plugins that come with the server, in upstream's order: what is built in, what objects of the API add, and last
+/// what counts. Addresses are given when nobody changes the object any more.
+pub fn standard(config: &crate::server::Config, webhooks: &Arc<Webhooks>) -> Result<Admission, crate::allocate::BadRange> {
     Ok(Admission::new(vec![
         Arc::new(namespace_lifecycle::NamespaceLifecycle),
         Arc::new(limit_ranger::LimitRanger),
@@ -103,6 +120,8 @@ pub fn standard(config: &crate::server::Config) -> Result<Admission, crate::allo
         Arc::new(pods::RuntimeClass),
         Arc::new(storage::DefaultIngressClass),
         Arc::new(escalation::Escalation),
+        Arc::new(webhooks::Mutating::new(webhooks.clone())),
+        Arc::new(webhooks::Validating::new(webhooks.clone())),
         Arc::new(crate::allocate::Services::new(&config.service_cidr, config.node_port_range.clone())?),
         Arc::new(quota::ResourceQuota::default()),
     ]))

@@ -36,7 +36,14 @@ impl Plugin for NodeRestriction {
             }
             ("storage.k8s.io", "csinodes") | ("coordination.k8s.io", "leases") => own(name),
             ("resource.k8s.io", "resourceslices") => own(value::text(object, &["spec", "nodeName"])),
-            ("", "pods") => {
+            ("", "pods") if request.attributes.subresource == "eviction" => {
+                let pod = request.object("", "pods", request.namespace, request.name).map(|p| p.value()).unwrap_or_default();
+                if value::text(&pod, &["spec", "nodeName"]) == node {
+                    return Ok(());
+                }
+                Err(request.forbidden(format!("node {node:?} can only evict pods with spec.nodeName set to itself")))
+            }
+            ("", "pods") if request.is_whole() => {
                 let on = value::text(old.unwrap_or(object), &["spec", "nodeName"]);
                 if on != node {
                     return Err(request.forbidden(format!("node {node:?} can only write pods with spec.nodeName set to itself")));

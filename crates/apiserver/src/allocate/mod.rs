@@ -171,6 +171,10 @@ impl Plugin for Services {
         "ServiceAllocation"
     }
 
+    fn takes(&self) -> bool {
+        true
+    }
+
     async fn mutate(&self, request: &Request<'_>, service: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
         if !request.is("", "services") {
             return Ok(());

@@ -13,12 +13,12 @@ mod validate;
 pub use kind::CustomKind;
 
 use crate::body;
+use crate::catalog::Custom;
 use crate::server::ApiServer;
 use crate::user::User;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
-use kinds::Kind;
 use meta::{GroupResource, value};
 use serde_json::{Value, json};
 use std::cmp::Ordering;
@@ -55,7 +55,7 @@ struct Definitions {
     server: ApiServer,
     resource: GroupResource,
     /// By uid: what the kinds were built from, and they.
-    built: HashMap<String, (Value, Vec<Arc<dyn Kind>>)>,
+    built: HashMap<String, (Value, Vec<Custom>)>,
     /// The uids and generations in the catalog, to see whether it has to change.
     served: Vec<Value>,
 }
@@ -223,12 +223,14 @@ fn served_versions(definition: &Value) -> Vec<&Value> {
     served
 }
 
-fn build(definition: &Value) -> Vec<Arc<dyn Kind>> {
+fn build(definition: &Value) -> Vec<Custom> {
     let storage = value::items(definition, &["spec", "versions"]).iter().find(|v| value::flag(v, &["storage"]));
     let storage = storage.map_or("", |v| value::text(v, &["name"]));
     let names = &definition["status"]["acceptedNames"];
-    let kind =
-        |version: &Value| -> Arc<dyn Kind> { Arc::new(CustomKind::new(definition, names, version, storage, is_deleted(definition))) };
+    let kind = |version: &Value| Custom {
+        kind: Arc::new(CustomKind::new(definition, names, version, storage, is_deleted(definition))),
+        conversion: None,
+    };
     served_versions(definition).into_iter().map(kind).collect()
 }
 

@@ -24,11 +24,11 @@ fn definition() -> Value {
         "versions": [version("v1beta1", false), version("v1", true)]}})
 }
 
-fn kinds() -> Vec<Arc<dyn Kind>> {
+fn kinds() -> Vec<Arc<dyn kinds::Kind>> {
     let mut definition = definition();
     names::settle(&mut definition, &[], "2026-01-01T00:00:00Z");
     assert!(names::is_true(&definition, "Established") && names::is_true(&definition, "NamesAccepted"));
-    build(&definition)
+    build(&definition).into_iter().map(|c| c.kind).collect()
 }
 
 #[test]

@@ -16,17 +16,37 @@ const NAME: usize = 63;
 const TRIES: usize = 8;
 
 /// `owned`: the field owners are in the object already, an apply has put them there.
-pub async fn create(task: &Task<'_>, object: Value, owned: bool) -> Result<Value, ApiError> {
+pub async fn create(task: &Task<'_>, mut object: Value, owned: bool) -> Result<Value, ApiError> {
+    place(task, &mut object)?;
+    if !matches!(value::text(&object, &["metadata", "resourceVersion"]), "" | "0") {
+        return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
+    }
+    for field in
+        ["uid", "creationTimestamp", "resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"]
+    {
+        value::remove(&mut object, &["metadata", field]);
+    }
+    if !owned {
+        value::remove(&mut object, &["metadata", "managedFields"]);
+        // The client owns what it sent, and nobody what admission adds.
+        owners::track(task, None, &mut object);
+    }
+    if task.admit {
+        let name = value::text(&object, &["metadata", "name"]).to_string();
+        let request = task.request(Operation::Create, &name);
+        task.server.inner.admission.mutate(&request, &mut object, None).await?;
+        place(task, &mut object)?;
+    }
     let prefix = value::text(&object, &["metadata", "generateName"]).to_string();
     if !value::text(&object, &["metadata", "name"]).is_empty() || prefix.is_empty() {
-        return once(task, object, owned).await;
+        return once(task, object).await;
     }
     let mut tries = 0;
     loop {
         let mut named = object.clone();
         value::set(&mut named, &["metadata", "name"], generated(&prefix));
         tries += 1;
-        match once(task, named, owned).await {
+        match once(task, named).await {
             Err(error) if error.reason == "AlreadyExists" && tries < TRIES => {}
             Err(error) if error.reason == "AlreadyExists" => {
                 let mut error = error;
@@ -47,25 +67,15 @@ fn generated(prefix: &str) -> String {
     name
 }
 
-async fn once(task: &Task<'_>, mut object: Value, owned: bool) -> Result<Value, ApiError> {
+async fn once(task: &Task<'_>, mut object: Value) -> Result<Value, ApiError> {
     let kind = &task.resource.kind;
-    place(task, &mut object)?;
-    if !matches!(value::text(&object, &["metadata", "resourceVersion"]), "" | "0") {
-        return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
-    }
-    for field in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
-        value::remove(&mut object, &["metadata", field]);
-    }
-    if !owned {
-        value::remove(&mut object, &["metadata", "managedFields"]);
-    }
     value::set(&mut object, &["metadata", "uid"], uuid::Uuid::new_v4().to_string());
     value::set(&mut object, &["metadata", "creationTimestamp"], time::now());
     let name = value::text(&object, &["metadata", "name"]).to_string();
     let request = task.request(Operation::Create, &name);
     let admission = &task.server.inner.admission;
     if task.admit {
-        admission.mutate(&request, &mut object, None).await?;
+        admission.take(&request, &mut object, None).await?;
     }
     kind.prepare_create(&mut object);
     if task.admit {
@@ -74,9 +84,6 @@ async fn once(task: &Task<'_>, mut object: Value, owned: bool) -> Result<Value, 
     kind.default(&mut object);
     if kind.has_generation() {
         value::set(&mut object, &["metadata", "generation"], 1);
-    }
-    if !owned {
-        owners::track(task, None, &mut object);
     }
     let meta = object.get("metadata").unwrap_or(&Value::Null);
     let mut errors =

@@ -11,7 +11,7 @@ use crate::verbs::view;
 use http::HeaderValue;
 use jiff::{SignedDuration, Timestamp};
 use meta::{ApiError, FieldErrors, FieldPath, GroupKind, time, value};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
@@ -39,6 +39,27 @@ impl DeleteOptions {
             errors.not_supported(&FieldPath::new("propagationPolicy"), policy, &["Foreground", "Background", "Orphan", "nil"]);
         }
         if errors.is_empty() { Ok(options) } else { Err(ApiError::invalid(&GroupKind::new("meta.k8s.io", "DeleteOptions"), "", &errors)) }
+    }
+
+    /// As admission is shown them.
+    fn value(&self) -> Value {
+        let mut told = json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"});
+        if let Some(grace) = self.grace {
+            told["gracePeriodSeconds"] = grace.into();
+        }
+        for (path, text) in [
+            (&["propagationPolicy"][..], &self.propagation),
+            (&["preconditions", "uid"], &self.uid),
+            (&["preconditions", "resourceVersion"], &self.resource_version),
+        ] {
+            if let Some(text) = text {
+                value::set(&mut told, path, text.as_str());
+            }
+        }
+        if self.dry_run {
+            told["dryRun"] = json!(["All"]);
+        }
+        told
     }
 
     fn of_query(query: &Query, errors: &mut FieldErrors) -> Result<Self, ApiError> {
@@ -108,11 +129,13 @@ pub async fn delete(task: &Task<'_>, name: &str, options: &DeleteOptions) -> Res
         let mut object = view::served(task.resource, &current.bytes);
         check(task, name, &object, options)?;
         if task.admit {
-            let request = task.request(Operation::Delete, name);
+            let mut request = task.request(Operation::Delete, name);
+            request.options = options.value();
             let admission = &task.server.inner.admission;
             let mut shown = object.clone();
             admission.mutate(&request, &mut shown, Some(&object)).await?;
             admission.validate(&request, &object, Some(&object)).await?;
+            admission.take(&request, &mut shown, Some(&object)).await?;
         }
         let step = decide(task, &mut object, options);
         let gone = matches!(step, Step::Remove);

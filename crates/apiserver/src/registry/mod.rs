@@ -15,7 +15,7 @@ pub use delete::{DeleteOptions, Deleted, delete};
 pub use options::{Options, Validation};
 pub use owners::apply;
 pub use storage::store_error;
-pub use update::{Changed, Part, check_name, update};
+pub use update::{Changed, Part, Shown, check_name, update};
 
 use crate::admission;
 use crate::attributes::Attributes;
@@ -41,15 +41,15 @@ pub struct Task<'a> {
 
 impl Task<'_> {
     fn request<'r>(&'r self, operation: admission::Operation, name: &'r str) -> admission::Request<'r> {
-        admission::Request {
-            server: self.server,
-            operation,
-            attributes: self.attributes,
-            resource: self.resource,
-            name,
-            dry_run: self.options.dry_run,
-            warnings: self.warnings,
-        }
+        let mut request = admission::Request::new(self.server, operation, self.attributes, self.resource, self.warnings);
+        request.name = name;
+        request.namespace = self.namespace;
+        request.dry_run = self.options.dry_run;
+        request.options = match operation {
+            admission::Operation::Create => self.options.value("CreateOptions"),
+            _ => self.options.value("UpdateOptions"),
+        };
+        request
     }
 
     fn not_found(&self, name: &str) -> ApiError {

@@ -4,6 +4,7 @@ use crate::query::Query;
 use http::HeaderMap;
 use http::header::USER_AGENT;
 use meta::{ApiError, FieldErrors, FieldPath, GroupKind};
+use serde_json::{Value, json};
 
 /// What happens to fields that the kind does not have, or that come twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Options {
     /// The client named the manager itself.
     pub named_manager: bool,
     pub validation: Validation,
+    /// As the client said it.
+    pub given_validation: Option<String>,
     /// Only for applies.
     pub force: Option<bool>,
 }
@@ -51,7 +54,23 @@ impl Options {
         let force = query.get("force").map(|_| query.flag("force"));
         let named_manager = !manager.is_empty();
         let manager = if named_manager { manager.to_string() } else { of_agent(headers) };
-        Ok(Self { dry_run, manager, named_manager, validation, force })
+        let given_validation = query.get("fieldValidation").filter(|v| !v.is_empty()).map(str::to_string);
+        Ok(Self { dry_run, manager, named_manager, validation, given_validation, force })
+    }
+
+    /// As admission is shown them.
+    pub fn value(&self, kind: &str) -> Value {
+        let mut options = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
+        if self.dry_run {
+            options["dryRun"] = json!(["All"]);
+        }
+        if self.named_manager {
+            options["fieldManager"] = self.manager.as_str().into();
+        }
+        if let Some(given) = &self.given_validation {
+            options["fieldValidation"] = given.as_str().into();
+        }
+        options
     }
 
     /// Of a write by the server itself.

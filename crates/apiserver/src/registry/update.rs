@@ -6,7 +6,7 @@ use crate::admission::Operation;
 use crate::objects::Object;
 use crate::verbs::view;
 use meta::validate::{object_meta, object_meta_update};
-use meta::{ApiError, FieldErrors, FieldPath, value};
+use meta::{ApiError, FieldErrors, FieldPath, GroupVersionKind, value};
 use serde_json::Value;
 
 /// How often a change that names no revision is tried against the newest state.
@@ -30,12 +30,25 @@ pub struct Changed {
     pub object: Value,
     /// The field owners are in the object already.
     pub owned: bool,
+    pub shown: Option<Shown>,
 }
 
 impl Changed {
     pub fn new(object: Value) -> Self {
-        Self { object, owned: false }
+        Self { object, owned: false, shown: None }
     }
+}
+
+/// Writes what came out of admission into the object that is stored.
+pub type Put = Box<dyn Fn(&Value, &mut Value) -> Result<(), ApiError> + Send + Sync>;
+
+/// What admission sees of a change through a subresource with an object of its own (`Scale`, `Binding`).
+pub struct Shown {
+    pub operation: Operation,
+    pub kind: GroupVersionKind,
+    pub object: Value,
+    pub old: Option<Value>,
+    pub put: Put,
 }
 
 /// Makes the new object from what is there, as often as it takes. None is there only where `create` is set;
@@ -73,16 +86,30 @@ pub async fn update(task: &Task<'_>, name: &str, part: Part, may_create: bool, c
 async fn once(task: &Task<'_>, name: &str, part: Part, current: &Object, old: Value, changed: Changed) -> Result<Option<Value>, ApiError> {
     let resource = task.resource;
     let kind = &resource.kind;
-    let Changed { object: mut new, owned } = changed;
+    let Changed { object: mut new, owned, mut shown } = changed;
+    let mut request = task.request(Operation::Update, name);
+    let admission = &task.server.inner.admission;
+    if let Some(shown) = &mut shown {
+        request = task.request(shown.operation, name);
+        request.kind = shown.kind.clone();
+        if task.admit {
+            admission.mutate(&request, &mut shown.object, shown.old.as_ref()).await?;
+        }
+        (shown.put)(&shown.object, &mut new)?;
+    }
     let conditional = check_identity(task, name, &mut new, &old)?;
     generation::keep(&mut new, &old);
     if new.pointer("/metadata/managedFields").is_none() {
         value::carry(&mut new, &old, &["metadata", "managedFields"]);
     }
-    let request = task.request(Operation::Update, name);
-    let admission = &task.server.inner.admission;
-    if task.admit {
+    let decided = matches!(part, Part::Decided);
+    if !owned && !decided {
+        // The client owns what it sent, and nobody what admission or the kind make of it.
+        owners::track(task, Some(&old), &mut new);
+    }
+    if task.admit && shown.is_none() {
         admission.mutate(&request, &mut new, Some(&old)).await?;
+        admission.take(&request, &mut new, Some(&old)).await?;
     }
     match part {
         Part::Main => kind.prepare_update(&mut new, &old),
@@ -93,13 +120,16 @@ async fn once(task: &Task<'_>, name: &str, part: Part, current: &Object, old: Va
     generation::keep(&mut new, &old);
     kind.default(&mut new);
     generation::count(resource, &mut new, &old);
-    if !owned {
+    if !owned && decided {
         owners::track(task, Some(&old), &mut new);
     }
     validate(task, name, part, &new, &old)?;
     task.warnings.extend(kind.warnings(&new, Some(&old)));
     if task.admit {
-        admission.validate(&request, &new, Some(&old)).await?;
+        match &shown {
+            Some(shown) => admission.validate(&request, &shown.object, shown.old.as_ref()).await?,
+            None => admission.validate(&request, &new, Some(&old)).await?,
+        }
     }
     // What comes out the same is not written, so that nobody is woken for nothing.
     if new == old {

@@ -1,15 +1,18 @@
 //! New objects.
 
 use super::Call;
+use crate::admission::Operation;
 use crate::body::Body;
 use crate::negotiate;
-use crate::registry::{self, Changed, Part};
+use crate::registry::{self, Changed, Part, Shown};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Response, StatusCode};
 use kinds::kind::Mutation;
-use meta::{ApiError, value};
+use meta::{ApiError, GroupVersion, GroupVersionKind, value};
+use parking_lot::Mutex;
 use serde_json::Value;
+use std::sync::Arc;
 
 pub async fn create(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, ApiError> {
     let task = call.task("CreateOptions")?;
@@ -22,10 +25,15 @@ pub async fn create(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, ApiE
 pub async fn part(call: &Call<'_>, kind: (&str, &str, &str), mutate: Mutation, body: Bytes) -> Result<Response<Body>, ApiError> {
     let task = call.task("CreateOptions")?;
     let (mut request, _) = negotiate::decode(call.headers.get(CONTENT_TYPE), &body)?;
-    let (_, version, name) = kind;
+    let (group, version, name) = kind;
     let given = value::text(&request, &["kind"]);
     if !request.is_object() || !(given.is_empty() || given == name) {
         return Err(ApiError::bad_request(format!("{given} in version \"{version}\" cannot be handled as a {name}")));
+    }
+    value::set(&mut request, &["apiVersion"], GroupVersion::new(group, version).to_string());
+    value::set(&mut request, &["kind"], name);
+    if !call.namespace.is_empty() {
+        value::default(&mut request, &["metadata", "namespace"], call.namespace);
     }
     let about = value::text(&request, &["metadata", "name"]);
     if about.is_empty() {
@@ -34,12 +42,23 @@ pub async fn part(call: &Call<'_>, kind: (&str, &str, &str), mutate: Mutation, b
         let why = format!("the name of the object ({about}) does not match the name on the URL ({})", call.name);
         return Err(ApiError::bad_request(why));
     }
-    let mut answer = Value::Null;
+    let answer = Arc::new(Mutex::new(Value::Null));
     let mut change = |old: Option<&Value>| {
-        let mut object = old.cloned().unwrap_or_default();
-        answer = mutate(&mut object, &request)?;
-        Ok(Changed::new(object))
+        let answer = answer.clone();
+        let put = move |request: &Value, object: &mut Value| {
+            *answer.lock() = mutate(object, request)?;
+            Ok(())
+        };
+        let shown = Shown {
+            operation: Operation::Create,
+            kind: GroupVersionKind::new(group, version, name),
+            object: request.clone(),
+            old: None,
+            put: Box::new(put),
+        };
+        Ok(Changed { shown: Some(shown), ..Changed::new(old.cloned().unwrap_or_default()) })
     };
     registry::update(&task, call.name, Part::Decided, false, &mut change).await?;
+    let answer = answer.lock();
     Ok(call.output.respond(StatusCode::CREATED, &answer))
 }

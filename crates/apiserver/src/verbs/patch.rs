@@ -107,7 +107,7 @@ async fn run(call: &Call<'_>, part: Part, body: Bytes) -> Result<Response<Body>,
             let merged = registry::apply(&task, old, applied)?;
             let mut object = merged.0;
             task.resource.kind.default(&mut object);
-            return Ok(Changed { object, owned: true });
+            return Ok(Changed { owned: true, ..Changed::new(object) });
         }
         let old = old.cloned().unwrap_or_default();
         let tree = patch.apply_to(&schema, old)?;

@@ -2,15 +2,16 @@
 
 use super::patch::{Patch, check_options};
 use super::{Call, get, view};
+use crate::admission::Operation;
 use crate::body::Body;
 use crate::negotiate;
-use crate::registry::{self, Changed, Part};
+use crate::registry::{self, Changed, Part, Shown};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Response, StatusCode};
 use kinds::ScalePaths;
 use meta::schema::Schema;
-use meta::{ApiError, FieldErrors, FieldPath, GroupKind, labels, value};
+use meta::{ApiError, FieldErrors, FieldPath, GroupKind, GroupVersionKind, labels, value};
 use serde_json::{Value, json};
 
 fn path(steps: &[String]) -> Vec<&str> {
@@ -68,27 +69,48 @@ type Make<'m> = dyn Fn(Value) -> Result<Value, ApiError> + Send + Sync + 'm;
 
 async fn run(call: &Call<'_>, paths: &ScalePaths, options: &'static str, make: &Make<'_>) -> Result<Response<Body>, ApiError> {
     let task = call.task(options)?;
+    let unconditional = task.attributes.verb == "update" && !call.resource.custom;
     let mut change = |old: Option<&Value>| -> Result<Changed, ApiError> {
-        let mut object = old.cloned().unwrap_or_default();
-        let scale = make(scale_of(&object, paths))?;
-        check(call, &scale)?;
-        // Its revision and uid are what the client demands of the object.
-        for field in ["resourceVersion", "uid"] {
-            if !value::text(&scale, &["metadata", field]).is_empty() {
-                value::carry(&mut object, &scale, &["metadata", field]);
-            }
+        let object = old.cloned().unwrap_or_default();
+        let before = scale_of(&object, paths);
+        let mut scale = make(before.clone())?;
+        check(call.name, &scale)?;
+        for field in ["kind", "apiVersion"] {
+            value::carry(&mut scale, &before, &[field]);
         }
-        if task.attributes.verb == "update" && value::text(&scale, &["metadata", "resourceVersion"]).is_empty() && !call.resource.custom {
-            value::remove(&mut object, &["metadata", "resourceVersion"]);
-        }
-        value::set(&mut object, &path(&paths.spec_replicas), value::int(&scale, &["spec", "replicas"]).unwrap_or(0));
-        Ok(Changed::new(object))
+        let (name, paths) = (call.name.to_string(), paths.clone());
+        let put = move |scale: &Value, object: &mut Value| {
+            check(&name, scale)?;
+            put(scale, object, &paths, unconditional);
+            Ok(())
+        };
+        let shown = Shown {
+            operation: Operation::Update,
+            kind: GroupVersionKind::new("autoscaling", "v1", "Scale"),
+            object: scale,
+            old: Some(before),
+            put: Box::new(put),
+        };
+        Ok(Changed { shown: Some(shown), ..Changed::new(object) })
     };
     let (object, _) = registry::update(&task, call.name, Part::Decided, false, &mut change).await?;
     Ok(call.output.respond(StatusCode::OK, &scale_of(&object, paths)))
 }
 
-fn check(call: &Call<'_>, scale: &Value) -> Result<(), ApiError> {
+fn put(scale: &Value, object: &mut Value, paths: &ScalePaths, unconditional: bool) {
+    // Its revision and uid are what the client demands of the object.
+    for field in ["resourceVersion", "uid"] {
+        if !value::text(scale, &["metadata", field]).is_empty() {
+            value::carry(object, scale, &["metadata", field]);
+        }
+    }
+    if unconditional && value::text(scale, &["metadata", "resourceVersion"]).is_empty() {
+        value::remove(object, &["metadata", "resourceVersion"]);
+    }
+    value::set(object, &path(&paths.spec_replicas), value::int(scale, &["spec", "replicas"]).unwrap_or(0));
+}
+
+fn check(name: &str, scale: &Value) -> Result<(), ApiError> {
     let kind = value::text(scale, &["kind"]);
     if !kind.is_empty() && kind != "Scale" {
         return Err(ApiError::bad_request(format!("{kind} in version \"v1\" cannot be handled as a Scale")));
@@ -100,5 +122,5 @@ fn check(call: &Call<'_>, scale: &Value) -> Result<(), ApiError> {
         Some((_, Some(count))) if i32::try_from(count).is_ok_and(|c| c >= 0) => {}
         Some((given, _)) => errors.invalid(&FieldPath::new("spec.replicas"), given.clone(), "must be greater than or equal to 0"),
     }
-    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(&GroupKind::new("autoscaling", "Scale"), call.name, &errors)) }
+    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(&GroupKind::new("autoscaling", "Scale"), name, &errors)) }
 }

@@ -1,5 +1,6 @@
 //! Requests against a whole server on an embedded store.
 
+mod hooks;
 mod kinds;
 mod listener;
 mod lists;

@@ -37,5 +37,10 @@ pub struct Writer<'a> {
     pub reset: &'a [&'a str],
 }
 
+/// Whether the entries of an object can be read.
+pub fn check(object: &serde_json::Value) -> Result<(), FieldsError> {
+    entries::read(object).map(drop)
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,37 @@
+//! The object in the version that a webhook or policy asked for, and back in the request's.
+
+use super::Request;
+use super::matching::Match;
+use crate::conversion::between;
+use meta::ApiError;
+use serde_json::Value;
+use std::sync::Arc;
+
+fn differs(request: &Request<'_>, found: &Match) -> bool {
+    !Arc::ptr_eq(&found.resource, request.resource) && request.is_whole()
+}
+
+pub async fn to(request: &Request<'_>, found: &Match, object: Option<Value>) -> Result<Option<Value>, ApiError> {
+    match object {
+        Some(object) if differs(request, found) => between(request.resource, &found.resource, object).await.map(Some),
+        object => Ok(object),
+    }
+}
+
+pub async fn from(request: &Request<'_>, found: &Match, object: Value) -> Result<Value, ApiError> {
+    if differs(request, found) { between(&found.resource, request.resource, object).await } else { Ok(object) }
+}
+
+/// What was changed from outside: without what its kind does not know, and with its defaults.
+pub fn normal(request: &Request<'_>, found: &Match, mut object: Value) -> Result<Value, ApiError> {
+    let kind = if request.is_whole() {
+        Some(found.resource.kind.clone())
+    } else {
+        let catalog = request.server.catalog();
+        catalog.by_kind(&request.kind.group, &request.kind.version, &request.kind.kind).map(|r| r.kind.clone())
+    };
+    let Some(kind) = kind else { return Ok(object) };
+    meta::decode::check(&kind.schema(), &mut object).map_err(|e| ApiError::internal(e.0))?;
+    kind.default(&mut object);
+    Ok(object)
+}
