@@ -65,6 +65,7 @@ pub(crate) struct Inner {
     pub authorizer: Arc<dyn Authorizer>,
     pub handlers: Handlers,
     pub admission: Admission,
+    pub webhooks: Arc<Webhooks>,
     pub metrics: Metrics,
     pub stop: CancellationToken,
 }
@@ -84,6 +85,7 @@ impl ApiServer {
             authorizer: config.authorizer.clone(),
             handlers: config.handlers.clone(),
             admission,
+            webhooks,
             metrics: Metrics::default(),
             stop: config.stop.clone(),
         };

@@ -3,6 +3,7 @@
 //!
 //! Rules in CEL (`x-kubernetes-validations`) are kept and published, and not evaluated.
 
+mod conversion;
 mod defaulting;
 mod kind;
 mod names;
@@ -16,6 +17,7 @@ use crate::body;
 use crate::catalog::Custom;
 use crate::server::ApiServer;
 use crate::user::User;
+use crate::webhook::Webhooks;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -113,7 +115,7 @@ impl Definitions {
             let from = json!([definition["spec"], definition["status"]["acceptedNames"], is_deleted(definition)]);
             let entry = match self.built.remove(&uid) {
                 Some(entry) if entry.0 == from => entry,
-                _ => (from, build(definition)),
+                _ => (from, build(definition, &self.server.inner.webhooks)),
             };
             kinds.extend(entry.1.iter().cloned());
             served.push(json!([uid, entry.0]));
@@ -223,13 +225,14 @@ fn served_versions(definition: &Value) -> Vec<&Value> {
     served
 }
 
-fn build(definition: &Value) -> Vec<Custom> {
+fn build(definition: &Value, webhooks: &Arc<Webhooks>) -> Vec<Custom> {
+    let conversion = conversion::Versions::of(definition, webhooks);
     let storage = value::items(definition, &["spec", "versions"]).iter().find(|v| value::flag(v, &["storage"]));
     let storage = storage.map_or("", |v| value::text(v, &["name"]));
     let names = &definition["status"]["acceptedNames"];
     let kind = |version: &Value| Custom {
         kind: Arc::new(CustomKind::new(definition, names, version, storage, is_deleted(definition))),
-        conversion: None,
+        conversion: conversion.clone(),
     };
     served_versions(definition).into_iter().map(kind).collect()
 }

@@ -1,5 +1,6 @@
 use super::path::Path;
 use super::*;
+use crate::objects::{Object, ObjectChange, Objects};
 use serde_json::json;
 
 fn definition() -> Value {
@@ -24,11 +25,32 @@ fn definition() -> Value {
         "versions": [version("v1beta1", false), version("v1", true)]}})
 }
 
+/// Nothing is there.
+struct Nothing;
+
+impl Objects for Nothing {
+    fn get(&self, _: &GroupResource, _: &str, _: &str) -> Option<Arc<Object>> {
+        None
+    }
+
+    fn list(&self, _: &GroupResource, _: Option<&str>) -> Vec<Arc<Object>> {
+        Vec::new()
+    }
+
+    fn changes(&self, _: &GroupResource) -> tokio::sync::mpsc::UnboundedReceiver<ObjectChange> {
+        tokio::sync::mpsc::unbounded_channel().1
+    }
+}
+
+fn webhooks() -> Arc<Webhooks> {
+    Arc::new(Webhooks::new(Arc::new(Nothing)))
+}
+
 fn kinds() -> Vec<Arc<dyn kinds::Kind>> {
     let mut definition = definition();
     names::settle(&mut definition, &[], "2026-01-01T00:00:00Z");
     assert!(names::is_true(&definition, "Established") && names::is_true(&definition, "NamesAccepted"));
-    build(&definition).into_iter().map(|c| c.kind).collect()
+    build(&definition, &webhooks()).into_iter().map(|c| c.kind).collect()
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::storage::{self, Outcome};
 use super::{Task, cache};
 use crate::admission::Operation;
 use crate::allocate;
+use crate::conversion;
 use crate::negotiate;
 use crate::query::Query;
 use crate::verbs::view;
@@ -126,6 +127,7 @@ pub async fn delete(task: &Task<'_>, name: &str, options: &DeleteOptions) -> Res
     for _ in 0..TRIES {
         task.server.settle(None).await?;
         let current = cache.get(task.namespace, name).ok_or_else(|| task.not_found(name))?;
+        let current = conversion::read_one(task.resource, current).await?;
         let mut object = view::served(task.resource, &current.bytes);
         check(task, name, &object, options)?;
         if task.admit {

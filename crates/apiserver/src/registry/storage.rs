@@ -2,6 +2,7 @@
 
 use super::{Task, cache};
 use crate::catalog::Resource;
+use crate::conversion;
 use bytes::Bytes;
 use meta::{ApiError, GroupVersion, value};
 use serde_json::Value;
@@ -19,7 +20,7 @@ pub enum Outcome {
 
 /// `expected`: the revision that must be there; 0: nothing may be there.
 pub async fn put(task: &Task<'_>, name: &str, object: &Value, expected: Revision) -> Result<Outcome, ApiError> {
-    let bytes = encode(task.resource, object);
+    let bytes = encode(task.resource, &*conversion::to_stored(task.resource, object).await?);
     write(task, name, expected, Op::Put { value: bytes, lease: 0 }).await
 }
 

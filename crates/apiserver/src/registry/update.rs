@@ -3,6 +3,7 @@
 use super::storage::{self, Outcome};
 use super::{Task, cache, create, generation, owners};
 use crate::admission::Operation;
+use crate::conversion;
 use crate::objects::Object;
 use crate::verbs::view;
 use meta::validate::{object_meta, object_meta_update};
@@ -72,9 +73,11 @@ pub async fn update(task: &Task<'_>, name: &str, part: Part, may_create: bool, c
                 Err(error) => Err(error),
             };
         };
+        let stale = conversion::is_stale(task.resource, &current);
+        let current = conversion::read_one(task.resource, current).await?;
         let old = view::served(task.resource, &current.bytes);
         let changed = change(Some(&old))?;
-        match once(task, name, part, &current, old, changed).await? {
+        match once(task, name, part, &current, old, changed, stale).await? {
             Some(object) => return Ok((object, false)),
             None => continue,
         }
@@ -83,7 +86,15 @@ pub async fn update(task: &Task<'_>, name: &str, part: Part, may_create: bool, c
 }
 
 /// None: somebody else was faster, and it may be tried again.
-async fn once(task: &Task<'_>, name: &str, part: Part, current: &Object, old: Value, changed: Changed) -> Result<Option<Value>, ApiError> {
+async fn once(
+    task: &Task<'_>,
+    name: &str,
+    part: Part,
+    current: &Object,
+    old: Value,
+    changed: Changed,
+    stale: bool,
+) -> Result<Option<Value>, ApiError> {
     let resource = task.resource;
     let kind = &resource.kind;
     let Changed { object: mut new, owned, mut shown } = changed;
@@ -132,7 +143,7 @@ async fn once(task: &Task<'_>, name: &str, part: Part, current: &Object, old: Va
         }
     }
     // What comes out the same is not written, so that nobody is woken for nothing.
-    if new == old {
+    if new == old && !stale {
         return Ok(Some(new));
     }
     let gone = is_finished(task, &new, &old);

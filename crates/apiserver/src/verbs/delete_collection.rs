@@ -3,6 +3,7 @@
 use super::select::Selection;
 use super::{Call, list, view};
 use crate::body::Body;
+use crate::conversion;
 use crate::registry::{self, DeleteOptions};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -26,7 +27,10 @@ pub async fn objects(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, Api
         match registry::delete(&task, object.name(), &options).await {
             Ok(deleted) => items.push(deleted.object),
             // Gone already, which is what was wanted.
-            Err(error) if error.reason == "NotFound" => items.push(view::served(call.resource, &object.bytes)),
+            Err(error) if error.reason == "NotFound" => {
+                let object = conversion::read_one(call.resource, object.clone()).await?;
+                items.push(view::served(call.resource, &object.bytes));
+            }
             Err(error) => return Err(error),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{Call, revision, view};
 use crate::body::Body;
+use crate::conversion;
 use crate::negotiate::Shape;
 use crate::objects::Object;
 use bytes::Bytes;
@@ -24,5 +25,6 @@ pub async fn object(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
 pub async fn find(call: &Call<'_>) -> Result<Arc<Object>, ApiError> {
     call.server.settle(revision(call.query.text("resourceVersion"))?).await?;
     let found = call.cache()?.get(call.namespace, call.name);
-    found.ok_or_else(|| ApiError::not_found(&call.resource.group_resource, call.name))
+    let found = found.ok_or_else(|| ApiError::not_found(&call.resource.group_resource, call.name))?;
+    conversion::read_one(call.resource, found).await
 }

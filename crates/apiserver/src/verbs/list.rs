@@ -4,6 +4,7 @@ use super::select::Selection;
 use super::token::Token;
 use super::{Call, invalid_options, revision, view};
 use crate::body::Body;
+use crate::conversion;
 use crate::negotiate::Shape;
 use crate::objects::Object;
 use crate::registry;
@@ -100,6 +101,7 @@ pub async fn list(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     if let Some(revision) = revision {
         snapshot.revision = revision;
     }
+    snapshot.objects = conversion::read(call.resource, snapshot.objects).await?;
     Ok(respond(call, &snapshot, selection.everything()))
 }
 

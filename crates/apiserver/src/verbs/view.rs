@@ -6,9 +6,12 @@ use bytes::Bytes;
 use meta::value;
 use serde_json::{Map, Value, json};
 
-/// What is cached, as a tree in the served version.
+/// What is cached, as a tree in the served version. What a definition converts has come through [`crate::conversion::read`].
 pub fn served(resource: &Resource, bytes: &[u8]) -> Value {
     let mut object: Value = serde_json::from_slice(bytes).unwrap_or(Value::Null);
+    if resource.conversion.is_some() {
+        return object;
+    }
     if let Some(stored) = resource.kind.stored_as() {
         (stored.from_stored)(&mut object);
         identify(resource, &mut object);
@@ -26,7 +29,7 @@ pub fn identify(resource: &Resource, object: &mut Value) {
 /// The JSON of one object as its reader wants it; the cached bytes themselves wherever that is possible.
 pub fn encoded(resource: &Resource, shape: Shape, bytes: &Bytes, columns: bool) -> Bytes {
     match shape {
-        Shape::Object if !resource.is_view() => bytes.clone(),
+        Shape::Object if !resource.is_view() || resource.conversion.is_some() => bytes.clone(),
         Shape::Object => to_bytes(&served(resource, bytes)),
         Shape::Partial => to_bytes(&partial(&served(resource, bytes))),
         Shape::Table(include) => to_bytes(&table(resource, include, &[served(resource, bytes)], &json!({}), columns)),

@@ -4,6 +4,7 @@ use super::select::Selection;
 use super::{Call, revision, view};
 use crate::body::{self, Body, BoxError};
 use crate::catalog::Resource;
+use crate::conversion;
 use crate::listener::Closing;
 use crate::metrics::Watching;
 use crate::negotiate::{self, Format, Output};
@@ -111,11 +112,15 @@ pub async fn watch(call: &Call<'_>, closing: Option<Closing>) -> Result<Response
         };
         Watcher::resume(cache, from)
     };
-    let watcher = match watcher {
+    let mut watcher = match watcher {
         Ok(watcher) => watcher,
         // Told as an event: the watch itself was in order.
         Err(error) => return Ok(respond(body::full(line("ERROR", &error_object(&error))))),
     };
+    if call.resource.conversion.is_some() {
+        let initial = conversion::read(call.resource, watcher.take_initial()).await?;
+        watcher.put_initial(initial);
+    }
     let bookmarks = wanted.bookmarks.then(|| {
         let mut interval = tokio::time::interval_at(Instant::now() + BOOKMARK, BOOKMARK);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -198,7 +203,12 @@ impl Stream {
                     }
                 }
                 change = self.watcher.next() => match change {
-                    Ok(Some(change)) => self.take(&change),
+                    Ok(Some(change)) => {
+                        if let Err(error) = self.take(&change).await {
+                            self.ended = true;
+                            self.push("ERROR", &error_object(&error));
+                        }
+                    }
                     Ok(None) => return None,
                     Err(error) => {
                         self.ended = true;
@@ -219,31 +229,38 @@ impl Stream {
         self.namespace.as_deref().is_none_or(|n| n == object.namespace()) && self.selection.matches(object)
     }
 
-    fn take(&mut self, change: &Change) {
+    async fn take(&mut self, change: &Change) -> Result<(), ApiError> {
         match change {
             Change::Initial(object) => {
                 if let Some(left) = &mut self.initial {
                     *left -= 1;
                 }
                 if self.wants(object) {
-                    self.object("ADDED", &object.bytes);
+                    self.object("ADDED", object.clone()).await?;
                 }
             }
             Change::Event(event) => {
                 let before = event.old.as_ref().is_some_and(|o| self.wants(o));
                 match event.new.as_ref().filter(|o| self.wants(o)) {
-                    Some(new) => self.object(if before { "MODIFIED" } else { "ADDED" }, &new.bytes),
-                    None if before => self.object("DELETED", &event.last_state()),
+                    Some(new) => self.object(if before { "MODIFIED" } else { "ADDED" }, new.clone()).await?,
+                    None if before => {
+                        if let Some(last) = event.last_state() {
+                            self.object("DELETED", last).await?;
+                        }
+                    }
                     None => {}
                 }
             }
         }
+        Ok(())
     }
 
-    fn object(&mut self, ty: &str, bytes: &Bytes) {
+    async fn object(&mut self, ty: &str, object: Arc<Object>) -> Result<(), ApiError> {
+        let object = if self.resource.conversion.is_some() { conversion::read_one(&self.resource, object).await? } else { object };
         let columns = std::mem::take(&mut self.columns);
-        let bytes = view::encoded(&self.resource, self.output.shape, bytes, columns);
+        let bytes = view::encoded(&self.resource, self.output.shape, &object.bytes, columns);
         self.push(ty, &bytes);
+        Ok(())
     }
 
     fn push(&mut self, ty: &str, object: &Bytes) {

@@ -14,11 +14,21 @@ pub fn decode_stored(kind: &dyn Kind, bytes: &[u8], revision: Revision) -> Optio
     if !value.is_object() {
         return None;
     }
-    if kind.stored_as().is_none() {
+    // What another version of a definition has stored is for its conversion.
+    if kind.stored_as().is_none() && is_of(kind, &value) {
         kind.default(&mut value);
     }
     value::set(&mut value, &["metadata", "resourceVersion"], revision.to_string());
     Some(value)
+}
+
+fn is_of(kind: &dyn Kind, value: &Value) -> bool {
+    let names = kind.names();
+    let api_version = value::text(value, &["apiVersion"]);
+    match api_version.split_once('/') {
+        Some((group, version)) => group == names.group && version == names.version,
+        None => names.group.is_empty() && api_version == names.version,
+    }
 }
 
 /// `previous` lends its header where nothing in it has changed.
@@ -42,9 +52,9 @@ fn header(kind: &dyn Kind, object: &Value) -> Header {
     Header { namespace: text("namespace"), name: text("name"), uid: text("uid"), labels, fields }
 }
 
-/// The bytes of an object with another resource version.
-pub fn at_revision(object: &Object, revision: Revision) -> Bytes {
+/// An object with another resource version.
+pub fn at_revision(object: &Object, revision: Revision) -> Object {
     let mut value = object.value();
     value::set(&mut value, &["metadata", "resourceVersion"], revision.to_string());
-    Bytes::from(serde_json::to_vec(&value).unwrap_or_default())
+    Object { bytes: Bytes::from(serde_json::to_vec(&value).unwrap_or_default()), revision, header: object.header.clone() }
 }

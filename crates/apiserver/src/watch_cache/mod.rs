@@ -14,7 +14,6 @@ pub use feed::Feed;
 pub use watcher::{Change, Watcher};
 
 use crate::objects::Object;
-use bytes::Bytes;
 use std::sync::{Arc, OnceLock};
 use store::Revision;
 
@@ -27,7 +26,7 @@ pub struct Event {
     /// None for a deletion.
     pub new: Option<Arc<Object>>,
     /// The old object with this event's revision, made when the first watcher needs it.
-    last: OnceLock<Bytes>,
+    last: OnceLock<Option<Arc<Object>>>,
 }
 
 impl Event {
@@ -36,7 +35,8 @@ impl Event {
     }
 
     /// What a watcher that loses the object is shown: its last state, at the revision of the loss.
-    pub fn last_state(&self) -> Bytes {
-        self.last.get_or_init(|| self.old.as_ref().map_or_else(Bytes::new, |old| encode::at_revision(old, self.revision))).clone()
+    pub fn last_state(&self) -> Option<Arc<Object>> {
+        let last = || self.old.as_ref().map(|old| Arc::new(encode::at_revision(old, self.revision)));
+        self.last.get_or_init(last).clone()
     }
 }

@@ -58,6 +58,19 @@ impl Watcher {
         self.ready.len()
     }
 
+    /// The initial objects, out of what is to be handed out; [`Self::put_initial`] puts them back.
+    pub fn take_initial(&mut self) -> Vec<Arc<Object>> {
+        let objects = self.ready.drain(..).filter_map(|change| match change {
+            Change::Initial(object) => Some(object),
+            Change::Event(_) => None,
+        });
+        objects.collect()
+    }
+
+    pub fn put_initial(&mut self, objects: Vec<Arc<Object>>) {
+        self.ready = objects.into_iter().map(Change::Initial).collect();
+    }
+
     /// `Ok(None)`: the cache was closed. Nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> Result<Option<Change>, ApiError> {
         loop {

@@ -2,6 +2,7 @@
 
 pub mod backend;
 mod connecting;
+mod converting;
 mod failing;
 mod mutating;
 mod validating;
