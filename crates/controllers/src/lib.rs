@@ -19,12 +19,14 @@ mod pods;
 mod quota;
 mod replicas;
 mod revision;
+mod selection;
 mod serviceaccount;
 mod statefulset;
 mod tolerations;
 mod volumes;
 
 pub use context::Context;
+pub use selection::{Selection, UnknownController};
 
 use futures::future::join_all;
 use std::future::Future;
@@ -32,29 +34,36 @@ use std::pin::Pin;
 
 type Loop = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Runs every loop until the context's `stop`.
-pub async fn run(context: Context) {
-    let all: Vec<Loop> = vec![
-        Box::pin(replicas::run_sets(context.clone())),
-        Box::pin(replicas::run_controllers(context.clone())),
-        Box::pin(deployment::run(context.clone())),
-        Box::pin(quota::run(context.clone())),
-        Box::pin(cronjob::run(context.clone())),
-        Box::pin(job::run(context.clone())),
-        Box::pin(disruption::run(context.clone())),
-        Box::pin(pod_gc::run(context.clone())),
-        Box::pin(daemonset::run(context.clone())),
-        Box::pin(node_lifecycle::run(context.clone())),
-        Box::pin(statefulset::run(context.clone())),
-        Box::pin(garbage::run(context.clone())),
-        Box::pin(endpoints::run(context.clone())),
-        Box::pin(endpointslice::run(context.clone())),
-        Box::pin(namespace::run(context.clone())),
-        Box::pin(serviceaccount::run(context.clone())),
-        Box::pin(volumes::run(context.clone())),
-    ];
+/// Every loop under upstream's name for it.
+const ALL: &[(&str, fn(Context) -> Loop)] = &[
+    ("replicaset-controller", |context| Box::pin(replicas::run_sets(context))),
+    ("replicationcontroller-controller", |context| Box::pin(replicas::run_controllers(context))),
+    ("deployment-controller", |context| Box::pin(deployment::run(context))),
+    ("resourcequota-controller", |context| Box::pin(quota::run(context))),
+    ("cronjob-controller", |context| Box::pin(cronjob::run(context))),
+    ("job-controller", |context| Box::pin(job::run(context))),
+    ("disruption-controller", |context| Box::pin(disruption::run(context))),
+    ("pod-garbage-collector-controller", |context| Box::pin(pod_gc::run(context))),
+    ("daemonset-controller", |context| Box::pin(daemonset::run(context))),
+    ("node-lifecycle-controller", |context| Box::pin(node_lifecycle::run(context))),
+    ("statefulset-controller", |context| Box::pin(statefulset::run(context))),
+    ("garbage-collector-controller", |context| Box::pin(garbage::run(context))),
+    ("endpoints-controller", |context| Box::pin(endpoints::run(context))),
+    ("endpointslice-controller", |context| Box::pin(endpointslice::run(context))),
+    ("namespace-controller", |context| Box::pin(namespace::run(context))),
+    ("serviceaccount-controller", |context| Box::pin(serviceaccount::run(context))),
+    ("persistentvolume-binder-controller", |context| Box::pin(volumes::run(context))),
+];
+
+/// What `Selection` may name.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|(name, _)| *name)
+}
+
+/// Runs the chosen loops until the context's `stop`.
+pub async fn run(context: Context, chosen: Selection) {
     // Each in a task of its own, so that they run side by side.
-    let tasks = all.into_iter().map(tokio::spawn);
+    let tasks = ALL.iter().filter(|(name, _)| chosen.has(name)).map(|(_, start)| tokio::spawn(start(context.clone())));
     for ended in join_all(tasks).await {
         if let Err(error) = ended {
             tracing::error!(%error, "a controller ended");

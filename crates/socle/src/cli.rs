@@ -54,6 +54,9 @@ pub struct Up {
     /// A CRI socket to use instead of a containerd of socle's own
     #[arg(long, value_name = "SOCKET")]
     pub container_runtime_endpoint: Option<String>,
+    /// Which controllers run: `*` for all, `name` to add one, `-name` to leave one out (`*,-job-controller`)
+    #[arg(long, value_name = "LIST", allow_hyphen_values = true)]
+    pub controllers: Option<String>,
     /// Return once the platform is ready, and leave it running
     #[arg(long)]
     pub detach: bool,

@@ -17,6 +17,8 @@ pub struct Platform {
     pub network: Network,
     pub ingress: Ingress,
     pub runtime: Runtime,
+    /// Which controllers run: `*` for all, `name` to add one, `-name` to leave one out.
+    pub controllers: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -96,6 +98,7 @@ impl Default for Platform {
             network: Network::default(),
             ingress: Ingress::default(),
             runtime: Runtime::default(),
+            controllers: "*".into(),
         }
     }
 }
@@ -202,6 +205,7 @@ impl Platform {
         if !self.data_dir.is_absolute() {
             bail!("dataDir must be an absolute path");
         }
+        controllers::Selection::parse(&self.controllers).context("controllers")?;
         if self.network.bridge.is_empty() || self.network.bridge.len() > 15 {
             bail!("network.bridge must have 1 to 15 characters");
         }

@@ -88,7 +88,7 @@ pub async fn start(platform: &Platform, layout: &Layout, say: &Say, stop: Cancel
         cluster_ca: pki.ca_pem.clone(),
         stop: stop.clone(),
     };
-    tasks.spawn(controllers::run(context));
+    tasks.spawn(controllers::run(context, controllers::Selection::parse(&platform.controllers)?));
     tasks.spawn(scheduler::run(scheduler::Config {
         name: "default-scheduler".into(),
         informers: informers.clone(),

@@ -30,6 +30,7 @@ fn render(program: &Path, options: &Up) -> anyhow::Result<String> {
     flag("datastore", options.datastore.clone());
     flag("node-name", options.node_name.clone());
     flag("container-runtime-endpoint", options.container_runtime_endpoint.clone());
+    flag("controllers", options.controllers.clone());
     Ok(format!(
         "[Unit]
 Description=socle, the on-premises production Kubernetes platform

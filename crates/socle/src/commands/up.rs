@@ -39,6 +39,9 @@ pub fn settings(options: &Up) -> anyhow::Result<(Platform, Layout)> {
     if let Some(endpoint) = &options.container_runtime_endpoint {
         platform.runtime.endpoint = endpoint.clone();
     }
+    if let Some(controllers) = &options.controllers {
+        platform.controllers = controllers.clone();
+    }
     platform.check()?;
     Ok((platform, layout))
 }
