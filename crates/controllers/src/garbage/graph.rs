@@ -94,6 +94,23 @@ impl Graph {
         self.dependents.get(uid).into_iter().flatten().cloned().collect()
     }
 
+    /// Whether an object that waits for its dependents is, by way of them, one of those it waits for.
+    pub fn waits_for_itself(&self, uid: &str) -> bool {
+        let (mut seen, mut next) = (HashSet::new(), vec![uid]);
+        while let Some(owner) = next.pop() {
+            for dependent in self.dependents.get(owner).into_iter().flatten() {
+                let waits = self.nodes.get(dependent).is_some_and(|n| n.waits(FOREGROUND) && blocks(n, owner));
+                if waits && dependent == uid {
+                    return true;
+                }
+                if waits && seen.insert(dependent) {
+                    next.push(dependent);
+                }
+            }
+        }
+        false
+    }
+
     pub fn of(&self, resource: &ApiResource) -> HashSet<String> {
         let same = |n: &Node| n.resource.group == resource.group && n.resource.plural == resource.plural;
         self.nodes.iter().filter(|(_, n)| same(n)).map(|(u, _)| u.clone()).collect()
@@ -138,5 +155,22 @@ mod tests {
         assert_eq!(graph.put("o", node(waiting)), ["o", "a"]);
         assert!(blocks(&graph.get("a").unwrap(), "o"));
         assert_eq!(graph.remove("a"), ["o"]);
+    }
+
+    #[test]
+    fn a_circle_of_waiting_owners_is_seen_until_one_stops_blocking() {
+        let waiting = |name: &str, owner: &str, block: bool| {
+            let owner = json!({"apiVersion": "v1", "kind": "Pod", "name": owner, "uid": owner, "blockOwnerDeletion": block});
+            let deleted = "2024-01-01T00:00:00Z";
+            node(json!({"name": name, "deletionTimestamp": deleted, "finalizers": [FOREGROUND], "ownerReferences": [owner]}))
+        };
+        let mut graph = Graph::default();
+        graph.put("a", waiting("a", "c", true));
+        graph.put("b", waiting("b", "a", true));
+        assert!(!graph.waits_for_itself("a"));
+        graph.put("c", waiting("c", "b", true));
+        assert!(["a", "b", "c"].iter().all(|uid| graph.waits_for_itself(uid)));
+        graph.put("c", waiting("c", "b", false));
+        assert!(!["a", "b", "c"].iter().any(|uid| graph.waits_for_itself(uid)));
     }
 }

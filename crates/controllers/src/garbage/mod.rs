@@ -155,6 +155,11 @@ impl Collector {
             if blocking.is_empty() {
                 return self.drop_finalizer(uid, &node, FOREGROUND).await;
             }
+            let circle = self.graph.lock().waits_for_itself(uid);
+            if circle {
+                // Nobody in the circle could ever go first; this one no longer insists.
+                self.unblock(uid, &node).await?;
+            }
             blocking.into_iter().for_each(|u| self.queue.add(u));
             return Ok(None);
         }
@@ -227,9 +232,23 @@ impl Collector {
 
     /// Takes owners off a dependent.
     async fn release(&self, uid: &str, node: &Node, off: &(dyn Fn(&OwnerReference) -> bool + Sync)) -> Result<(), kube::Error> {
+        self.change_owners(uid, node, &|owner| (!off(owner)).then(|| owner.clone())).await
+    }
+
+    /// Lets every owner go before this dependent.
+    async fn unblock(&self, uid: &str, node: &Node) -> Result<(), kube::Error> {
+        self.change_owners(uid, node, &|owner| Some(OwnerReference { block_owner_deletion: Some(false), ..owner.clone() })).await
+    }
+
+    async fn change_owners(
+        &self,
+        uid: &str,
+        node: &Node,
+        change: &(dyn Fn(&OwnerReference) -> Option<OwnerReference> + Sync),
+    ) -> Result<(), kube::Error> {
         let api = self.api(node);
         let Some(live) = if_there(api.get_metadata(&node.name).await)?.filter(|l| l.uid().as_deref() == Some(uid)) else { return Ok(()) };
-        let kept: Vec<_> = live.owner_references().iter().filter(|o| !off(o)).cloned().collect();
+        let kept: Vec<_> = live.owner_references().iter().filter_map(change).collect();
         // An empty list would be kept as one; no owner is no list.
         let kept = if kept.is_empty() { serde_json::Value::Null } else { json!(kept) };
         let patch = json!({"metadata": {"uid": uid, "resourceVersion": live.resource_version(), "ownerReferences": kept}});
