@@ -1,5 +1,7 @@
 //! Requests against a whole server on an embedded store.
 
+#[path = "../conformance/mod.rs"]
+mod conformance;
 mod hooks;
 mod kinds;
 mod listener;

@@ -69,6 +69,8 @@ pub async fn open(dir: &Dir) -> Server {
     let core = Core::open(store).await.unwrap();
     let stop = CancellationToken::new();
     let mut handlers = Handlers::default();
+    discovery::register(&mut handlers);
+    openapi::register(&mut handlers);
     handlers.on("", "pods", "eviction", Arc::new(eviction::Evictions));
     let _ = rustls::crypto::ring::default_provider().install_default();
     let tls = rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();

@@ -1,0 +1,8 @@
+//! The behaviours of Kubernetes' conformance suite that an API server has by itself. Above each test stands
+//! `Behaviour:` with the name that the suite has for it; A test compares them with the suite's list.
+//! What takes nodes and controllers is in the end-to-end tests, under the same marks.
+
+mod chunking;
+mod events;
+mod operations;
+mod watchers;
