@@ -9,6 +9,7 @@ use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams, Propagation
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const FINALIZER: &str = "kubernetes";
@@ -48,22 +49,30 @@ async fn finish(context: &Context, namespace: &Namespace) -> Result<Option<Durat
     if !held {
         return Ok(None);
     }
-    let (resources, mut failure) = namespaced(context).await;
+    let (mut resources, unknown) = namespaced(context).await;
+    let mut failure = None;
+    // Pods go first, and alone: what they use is there for as long as they run.
+    resources.sort_by_key(|r| !is_pods(r));
     let mut remaining = Vec::new();
-    let mut finalizers = Vec::new();
+    let mut finalizers: BTreeMap<String, usize> = BTreeMap::new();
     for resource in &resources {
         let api: Api<DynamicObject> = Api::namespaced_with(context.client(), &name, resource);
         match empty(&api).await {
             Ok(left) if left.is_empty() => {}
             Ok(left) => {
                 remaining.push(format!("{} has {} resource instances", group_resource(resource), left.len()));
-                finalizers.extend(left.into_iter().flat_map(|o| o.metadata.finalizers.unwrap_or_default()));
+                for finalizer in left.into_iter().flat_map(|o| o.metadata.finalizers.unwrap_or_default()) {
+                    *finalizers.entry(finalizer).or_default() += 1;
+                }
+                if is_pods(resource) {
+                    break;
+                }
             }
             Err(error) if matches!(code(&error), 404 | 405) => {}
             Err(error) => failure = failure.or(Some(crate::context::said(&error))),
         }
     }
-    if remaining.is_empty() && failure.is_none() {
+    if remaining.is_empty() && failure.is_none() && unknown.is_none() {
         let mut body = namespace.clone();
         if let Some(spec) = &mut body.spec {
             spec.finalizers.iter_mut().for_each(|f| f.retain(|f| f != FINALIZER));
@@ -77,9 +86,7 @@ async fn finish(context: &Context, namespace: &Namespace) -> Result<Option<Durat
             Err(error) => Err(error),
         };
     }
-    finalizers.sort();
-    finalizers.dedup();
-    tell(context, namespace, &remaining, &finalizers, failure).await?;
+    tell(context, namespace, &remaining, &finalizers, unknown, failure).await?;
     let since = namespace.metadata.deletion_timestamp.as_ref().map_or(0, |t| Timestamp::now().as_second() - t.0.as_second());
     Ok(Some(again(since)))
 }
@@ -94,35 +101,36 @@ async fn tell(
     context: &Context,
     namespace: &Namespace,
     remaining: &[String],
-    finalizers: &[String],
+    finalizers: &BTreeMap<String, usize>,
+    unknown: Option<String>,
     failure: Option<String>,
 ) -> Result<(), kube::Error> {
-    let content = format!("Some resources are remaining: {}", remaining.join(", "));
-    let held = format!("Some content in the namespace has finalizers remaining: {}", finalizers.join(", "));
-    let failed = failure.clone().unwrap_or_else(|| "All content successfully deleted, may be waiting on finalization".into());
-    let wanted = [
+    let held: Vec<String> = finalizers.iter().map(|(name, count)| format!("{name} in {count} resource instances")).collect();
+    let content = (!remaining.is_empty()).then(|| format!("Some resources are remaining: {}", remaining.join(", ")));
+    let held = (!held.is_empty()).then(|| format!("Some content in the namespace has finalizers remaining: {}", held.join(", ")));
+    // Per condition: what is said when it holds, and the reason and text when it does not.
+    let wanted: Vec<(&str, bool, &str, String)> = [
+        ("DeletionDiscoveryFailure", "DiscoveryFailed", unknown, "ResourcesDiscovered", "All resources successfully discovered"),
+        ("DeletionGroupVersionParsingFailure", "", None, "ParsedGroupVersions", "All legacy kube types successfully parsed"),
         (
-            "NamespaceDeletionContentFailure",
-            failure.is_some(),
-            if failure.is_some() { "ContentDeletionFailed" } else { "ContentDeleted" },
-            failed,
+            "DeletionContentFailure",
+            "ContentDeletionFailed",
+            failure,
+            "ContentDeleted",
+            "All content successfully deleted, may be waiting on finalization",
         ),
-        (
-            "NamespaceContentRemaining",
-            !remaining.is_empty(),
-            if remaining.is_empty() { "ContentRemoved" } else { "SomeResourcesRemain" },
-            content,
-        ),
-        (
-            "NamespaceFinalizersRemaining",
-            !finalizers.is_empty(),
-            if finalizers.is_empty() { "ContentHasNoFinalizers" } else { "SomeFinalizersRemain" },
-            held,
-        ),
-    ];
+        ("ContentRemaining", "SomeResourcesRemain", content, "ContentRemoved", "All content successfully removed"),
+        ("FinalizersRemaining", "SomeFinalizersRemain", held, "ContentHasNoFinalizers", "All content-preserving finalizers finished"),
+    ]
+    .into_iter()
+    .map(|(ty, yes, said, no, otherwise)| match said {
+        Some(text) => (ty, true, yes, text),
+        None => (ty, false, no, otherwise.to_string()),
+    })
+    .collect();
     let there = namespace.status.iter().flat_map(|s| s.conditions.iter().flatten()).collect::<Vec<_>>();
     let same = |ty: &str, status: &str, text: &str| {
-        there.iter().any(|c| c.type_ == ty && c.status == status && c.message.as_deref() == Some(text))
+        there.iter().any(|c| c.type_.strip_prefix("Namespace") == Some(ty) && c.status == status && c.message.as_deref() == Some(text))
     };
     let word = |on: bool| if on { "True" } else { "False" };
     if wanted.iter().all(|(ty, on, _, text)| same(ty, word(*on), text)) {
@@ -132,7 +140,7 @@ async fn tell(
     let conditions: Vec<Value> = wanted
         .iter()
         .map(
-            |(ty, on, reason, text)| json!({"type": ty, "status": word(*on), "reason": reason, "message": text, "lastTransitionTime": now}),
+            |(ty, on, reason, text)| json!({"type": format!("Namespace{ty}"), "status": word(*on), "reason": reason, "message": text, "lastTransitionTime": now}),
         )
         .collect();
     let patch = kube::api::Patch::Strategic(json!({"status": {"conditions": conditions}}));
@@ -153,6 +161,10 @@ async fn empty(api: &Api<DynamicObject>) -> Result<Vec<DynamicObject>, kube::Err
         return Ok(found);
     }
     Ok(api.list(&ListParams::default()).await?.items)
+}
+
+fn is_pods(resource: &ApiResource) -> bool {
+    resource.group.is_empty() && resource.plural == "pods"
 }
 
 fn group_resource(resource: &ApiResource) -> String {

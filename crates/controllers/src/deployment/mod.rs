@@ -21,17 +21,14 @@ use std::time::Duration;
 
 const HASH: &str = "pod-template-hash";
 const REVISION: &str = "deployment.kubernetes.io/revision";
+const HISTORY: &str = "deployment.kubernetes.io/revision-history";
+/// Upstream's limit to the length of the history.
+const HISTORY_ROOM: usize = 2000;
 const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 const MAX: &str = "deployment.kubernetes.io/max-replicas";
 /// Annotations of the Deployment that say nothing about its ReplicaSets.
-const NOT_INHERITED: [&str; 6] = [
-    "kubectl.kubernetes.io/last-applied-configuration",
-    REVISION,
-    "deployment.kubernetes.io/revision-history",
-    DESIRED,
-    MAX,
-    "deprecated.deployment.rollback.to",
-];
+const NOT_INHERITED: [&str; 6] =
+    ["kubectl.kubernetes.io/last-applied-configuration", REVISION, HISTORY, DESIRED, MAX, "deprecated.deployment.rollback.to"];
 
 pub async fn run(context: Context) {
     let deployments = context.informers.of::<Deployment>();
@@ -93,6 +90,9 @@ async fn reconcile(
             if old_pods_left { None } else { create(context, deployment, &spec.template, newest + 1, &old).await? }
         }
     };
+    if let Some(new) = &new {
+        tell_revision(context, deployment, new).await?;
+    }
     let replicas = plan::decide(deployment, new.as_deref(), &old, |set| has_pods(set, all_pods));
     let mut all = old.clone();
     let mut new = new;
@@ -216,7 +216,17 @@ async fn keep_annotated(
     at_least: i64,
 ) -> Result<Arc<ReplicaSet>, kube::Error> {
     let mut wanted = inherited(deployment);
-    wanted.insert(REVISION.into(), revision(&set).max(at_least).to_string());
+    let before = revision(&set);
+    wanted.insert(REVISION.into(), before.max(at_least).to_string());
+    if before > 0 && before < at_least {
+        // Rolled back to: the numbers it had are kept, as long as there is room.
+        let history: Vec<String> = set.annotations().get(HISTORY).into_iter().cloned().chain([before.to_string()]).collect();
+        let mut history = history.join(",");
+        while history.len() > HISTORY_ROOM {
+            history = history.split_once(',').map(|(_, rest)| rest.to_string()).unwrap_or_default();
+        }
+        wanted.insert(HISTORY.into(), history);
+    }
     let min_ready = deployment.spec.as_ref().and_then(|s| s.min_ready_seconds);
     let same_min_ready = set.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0) == min_ready.unwrap_or(0);
     if same_min_ready && wanted.iter().all(|(k, v)| set.annotations().get(k) == Some(v)) {
@@ -225,6 +235,16 @@ async fn keep_annotated(
     let patch = json!({"metadata": {"annotations": wanted}, "spec": {"minReadySeconds": min_ready}});
     let api = context.api::<ReplicaSet>(&set.namespace().unwrap_or_default());
     Ok(Arc::new(api.patch(&set.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await?))
+}
+
+/// The Deployment says itself which revision it is at: `kubectl rollout` and others read it there.
+async fn tell_revision(context: &Context, deployment: &Deployment, new: &ReplicaSet) -> Result<(), kube::Error> {
+    let Some(revision) = new.annotations().get(REVISION).filter(|r| deployment.annotations().get(REVISION) != Some(r)) else {
+        return Ok(());
+    };
+    let patch = json!({"metadata": {"uid": deployment.uid(), "annotations": {REVISION: revision}}});
+    let api = context.api::<Deployment>(&deployment.namespace().unwrap_or_default());
+    if_there(api.patch(&deployment.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await).map(drop)
 }
 
 async fn scale(context: &Context, deployment: &Deployment, set: &ReplicaSet, size: i32) -> Result<Arc<ReplicaSet>, kube::Error> {
