@@ -33,9 +33,10 @@ use std::future::Future;
 use std::pin::Pin;
 
 type Loop = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Start = fn(Context) -> Loop;
 
 /// Every loop under upstream's name for it.
-const ALL: &[(&str, fn(Context) -> Loop)] = &[
+const ALL: &[(&str, Start)] = &[
     ("replicaset-controller", |context| Box::pin(replicas::run_sets(context))),
     ("replicationcontroller-controller", |context| Box::pin(replicas::run_controllers(context))),
     ("deployment-controller", |context| Box::pin(deployment::run(context))),
