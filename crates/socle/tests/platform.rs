@@ -29,7 +29,8 @@ fn the_platform_runs_the_reference_application_and_loses_nothing() {
     jobs_complete_and_daemon_sets_cover_the_nodes(&cluster);
     an_owner_takes_its_dependents_along_or_leaves_them(&cluster);
     a_custom_resource_is_a_resource(&cluster);
-    an_image_is_pulled_from_a_registry(&cluster);
+    an_image_is_pulled_from_a_registry_with_its_password(&cluster);
+    a_pod_that_outlives_its_deadline_fails(&cluster);
     the_reference_application_answers_and_its_data_outlives_its_pods(&mut cluster);
     containerd_may_die_and_pods_go_on(&cluster);
     a_deleted_namespace_takes_everything_with_it(&cluster);
@@ -50,6 +51,8 @@ fn the_platform_runs_on_etcd_and_finds_everything_again() {
     cluster.kill();
     cluster.up(&["--datastore", &flag]);
     assert_eq!(cluster.kubectl(&["get", "configmap", "kept", "-o", "jsonpath={.data.a}"]), "b");
+    the_ingress_waits_for_its_port(&mut cluster, &["--datastore", &flag]);
+    a_pod_is_ready_as_long_as_its_grpc_health_check_says_so(&cluster, etcd.port);
     a_crashing_pod_backs_off_and_a_missing_image_is_told(&cluster);
 }
 
@@ -364,31 +367,106 @@ spec:
     cluster.kubectl(&["delete", "crd", "boats.example.com", "--timeout=60s"]);
 }
 
-fn an_image_is_pulled_from_a_registry(cluster: &Cluster) {
+fn an_image_is_pulled_from_a_registry_with_its_password(cluster: &Cluster) {
     let registry = support::Registry::start(&cluster.dir);
+    let server = format!("127.0.0.1:{}", registry.port);
     let archive = format!("docker-archive:{}", root().join("dist/images/busybox.tar").display());
-    let target = format!("docker://127.0.0.1:{}/busybox:1", registry.port);
     let copied = std::process::Command::new("skopeo")
-        .args(["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false", &archive, &target])
+        .args(["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false", "--dest-creds=anna:geheim", &archive])
+        .arg(format!("docker://{server}/busybox:1"))
         .status();
     assert!(copied.expect("skopeo runs").success());
-    let image = format!("127.0.0.1:{}/busybox:1", registry.port);
-    cluster.kubectl(&["run", "pulled", "--image", &image, "--image-pull-policy=Always", "--", "sleep", "1000"]);
+    let secret = |name: &str, password: &str| {
+        let (server, password) = (format!("--docker-server={server}"), format!("--docker-password={password}"));
+        cluster.kubectl(&["create", "secret", "docker-registry", name, &server, "--docker-username=anna", &password]);
+    };
+    secret("right", "geheim");
+    secret("wrong", "falsch");
+    let pod = |name: &str, image: &str, secrets: &str| {
+        cluster.apply(&format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: default}}\nspec:\n  imagePullSecrets: [{secrets}]\n  \
+             containers: [{{name: c, image: '{server}/{image}', imagePullPolicy: Always, command: [sleep, '1000']}}]\n"
+        ));
+    };
+    // The wrong one is tried, and the right one all the same.
+    pod("pulled", "busybox:1", "{name: wrong}, {name: right}");
+    pod("unknown", "busybox:1", "{name: wrong}");
+    pod("missing", "nothing:1", "{name: right}");
     cluster.kubectl(&["wait", "--for=condition=Ready", "pod/pulled", "--timeout=60s"]);
-    cluster.kubectl(&["run", "missing", "--image", &image.replace("busybox", "nothing"), "--image-pull-policy=Always"]);
-    cluster.eventually(&["get", "pod", "missing"], |out| out.contains("ErrImagePull") || out.contains("ImagePullBackOff"));
-    cluster.kubectl(&["delete", "pod", "pulled", "missing", "--grace-period=1"]);
+    for (name, why) in [("unknown", "401"), ("missing", "not found")] {
+        cluster.eventually(&["get", "pod", name], |out| out.contains("ErrImagePull") || out.contains("ImagePullBackOff"));
+        let field = format!("involvedObject.name={name}");
+        cluster.eventually(&["get", "events", "--field-selector", &field], |out| out.contains("Failed to pull image") && out.contains(why));
+    }
+    cluster.kubectl(&["delete", "pod", "pulled", "unknown", "missing", "--grace-period=1"]);
+}
+
+fn a_pod_that_outlives_its_deadline_fails(cluster: &Cluster) {
+    cluster.apply(
+        "apiVersion: v1
+kind: Pod
+metadata: {name: late, namespace: default}
+spec:
+  activeDeadlineSeconds: 2
+  terminationGracePeriodSeconds: 1
+  containers: [{name: c, image: 'localhost/socle/busybox:latest', imagePullPolicy: IfNotPresent, command: [sleep, '1000']}]
+",
+    );
+    let status = ["get", "pod", "late", "-o", "jsonpath={.status.phase} {.status.reason}"];
+    cluster.eventually(&status, |out| out == "Failed DeadlineExceeded");
+    cluster.kubectl(&["delete", "pod", "late"]);
+}
+
+/// etcd answers `grpc.health.v1.Health`; a pod on the node's own network is asked where it listens.
+fn a_pod_is_ready_as_long_as_its_grpc_health_check_says_so(cluster: &Cluster, serving: u16) {
+    let pod = |name: &str, port: u16| {
+        cluster.apply(&format!(
+            "apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, namespace: default}}
+spec:
+  hostNetwork: true
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: c
+    image: localhost/socle/busybox:latest
+    imagePullPolicy: IfNotPresent
+    command: [sleep, '1000']
+    readinessProbe: {{grpc: {{port: {port}}}, periodSeconds: 1, failureThreshold: 1}}
+"
+        ));
+    };
+    pod("healthy", serving);
+    pod("silent", 1);
+    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/healthy", "--timeout=60s"]);
+    cluster.eventually(&["get", "events", "--field-selector", "involvedObject.name=silent"], |out| out.contains("Readiness probe failed"));
+    assert!(cluster.kubectl(&["get", "pod", "silent"]).contains("0/1"));
+    cluster.kubectl(&["delete", "pod", "healthy", "silent"]);
+}
+
+/// A port of the ingress that another process holds is told, waited for and taken when it is free.
+fn the_ingress_waits_for_its_port(cluster: &mut Cluster, flags: &[&str]) {
+    cluster.kill();
+    let holder = std::net::TcpListener::bind("0.0.0.0:80").expect("the port is free while socle is away");
+    cluster.up(flags);
+    assert!(cluster.log().contains("the ingress waits for 0.0.0.0:80"), "{}", cluster.log());
+    assert!(cluster.kubectl(&["get", "nodes"]).contains(" Ready "));
+    drop(holder);
+    assert!(wait(Duration::from_secs(30), || get("nobody.localhost", "/").is_err_and(|answer| answer.starts_with("HTTP/1.1 404"))));
 }
 
 /// It is started again, and what ran under it never noticed.
 fn containerd_may_die_and_pods_go_on(cluster: &Cluster) {
     let running = ["-n", "shop", "get", "pods", "-o", "jsonpath={range .items[*]}{.status.containerStatuses[0].containerID}{\"\\n\"}{end}"];
     let before = cluster.kubectl(&running);
-    let pids = support::processes(|line| line.starts_with("containerd ") && line.contains("containerd.toml"));
+    let log = cluster.log();
+    let run = log.split("answers on ").filter_map(|part| part.split_once("/containerd.sock")).map(|(run, _)| run).last().expect("told");
+    let ours = |line: &str| line.starts_with("containerd ") && line.contains(&format!("{run}/containerd.toml"));
+    let pids = support::processes(ours);
     assert_eq!(pids.len(), 1, "{pids:?}");
     assert!(std::process::Command::new("kill").args(["-9", &pids[0]]).status().expect("kill runs").success());
     let again = wait(Duration::from_secs(30), || {
-        let now = support::processes(|line| line.starts_with("containerd ") && line.contains("containerd.toml"));
+        let now = support::processes(ours);
         now.len() == 1 && now != pids
     });
     assert!(again, "containerd was not started again");

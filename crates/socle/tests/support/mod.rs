@@ -156,6 +156,7 @@ impl Drop for Cluster {
 /// A real etcd of one member, on loopback.
 pub struct Etcd {
     pub url: String,
+    pub port: u16,
     child: Child,
     _dir: tempfile::TempDir,
 }
@@ -167,7 +168,16 @@ impl Etcd {
         let (url, peer) = (format!("http://127.0.0.1:{clients}"), format!("http://127.0.0.1:{peers}"));
         let dir = tempfile::Builder::new().prefix("socle-etcd-").tempdir_in("/var/tmp").expect("a directory");
         let child = Command::new("etcd")
-            .args(["--log-level", "error", "--listen-client-urls", &url, "--advertise-client-urls", &url, "--listen-peer-urls", &peer])
+            .args([
+                "--log-level",
+                "error",
+                "--listen-client-urls",
+                &format!("http://0.0.0.0:{clients}"),
+                "--advertise-client-urls",
+                &url,
+                "--listen-peer-urls",
+                &peer,
+            ])
             .args(["--initial-advertise-peer-urls", &peer, "--initial-cluster", &format!("default={peer}"), "--data-dir"])
             .arg(dir.path())
             .stdout(Stdio::null())
@@ -176,7 +186,7 @@ impl Etcd {
             .expect("etcd starts (Debian's etcd-server)");
         let up = wait(Duration::from_secs(20), || std::net::TcpStream::connect(("127.0.0.1", clients)).is_ok());
         assert!(up, "etcd does not answer");
-        Self { url, child, _dir: dir }
+        Self { url, port: clients, child, _dir: dir }
     }
 }
 
@@ -187,7 +197,7 @@ impl Drop for Etcd {
     }
 }
 
-/// A real registry without a password, on loopback.
+/// A real registry on loopback, for `anna` with the password `geheim` alone.
 pub struct Registry {
     pub port: u16,
     child: Child,
@@ -197,11 +207,14 @@ impl Registry {
     pub fn start(dir: &Path) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
         let config = dir.join("registry.yml");
-        let storage = dir.join("registry");
+        let (storage, passwords) = (dir.join("registry"), dir.join("registry.htpasswd"));
         let text = format!(
-            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n",
-            storage.display()
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n\
+             auth: {{htpasswd: {{realm: test, path: {}}}}}\n",
+            storage.display(),
+            passwords.display()
         );
+        fs::write(&passwords, "anna:$2y$12$0kEchzE8iDHzOm7iGVuXwOQkQMjq8nZHG2D47XAseOi.L7lWh.XaW\n").expect("written");
         fs::write(&config, text).expect("written");
         let mut command = Command::new("docker-registry");
         let child = command.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("docker-registry starts");
