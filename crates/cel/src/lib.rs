@@ -25,6 +25,7 @@ mod macros;
 mod node;
 mod parser;
 pub mod regex;
+pub mod schema;
 mod time;
 mod types;
 mod value;

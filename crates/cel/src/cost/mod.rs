@@ -1,9 +1,12 @@
 //! What evaluation costs: counted while it runs, and estimated beforehand.
 
+mod calls;
 mod estimate;
+mod range;
 
 pub(crate) use estimate::estimate;
-pub use estimate::{Estimate, Range, Sizes, Unbounded};
+pub use estimate::{Estimate, Sizes, Unbounded};
+pub use range::Range;
 
 use crate::node::{Node, NodeKind};
 use crate::value::{Map, Value};
@@ -97,8 +100,8 @@ pub fn of_call(name: &str, args: &[Value]) -> u64 {
         },
         // Its cost is that of its result.
         "join" => 0,
-        "sets.contains" | "sets.intersects" => arg(0).saturating_mul(arg(1)),
-        "sets.equivalent" => arg(0).saturating_mul(arg(1)).saturating_mul(2),
+        "sets.contains" | "sets.intersects" => arg(0).saturating_mul(arg(1)).saturating_add(1),
+        "sets.equivalent" => arg(0).saturating_mul(arg(1)).saturating_mul(2).saturating_add(1),
         "lists.range" | "flatten" | "slice" | "sort" | "@sortByAssociatedKeys" | "distinct" | "reverse" | "first" | "last" => 1,
         _ => 1,
     }
