@@ -145,6 +145,16 @@ impl Declared {
         REQUEST / (self.least + 1)
     }
 
+    /// A field by the name that expressions use.
+    pub fn field(&self, name: &str) -> Option<&Self> {
+        self.fields.get(name)
+    }
+
+    /// What the items of a list or the values of a map are.
+    pub fn element(&self) -> Option<&Self> {
+        self.element.as_deref()
+    }
+
     /// The most items or properties that it may have.
     pub fn most(&self) -> u64 {
         self.most

@@ -1,11 +1,13 @@
 //! One version of a custom resource, as the machinery knows all kinds.
 
 use super::path::Path;
+use super::rules::Rules;
 use super::{defaulting, shape, validate};
 use jiff::Timestamp;
 use kinds::{Column, Kind, Names, ScalePaths, Scope, StoredAs, Subresource};
+use meta::field::{FieldError, FieldErrorType};
 use meta::schema::Schema;
-use meta::{FieldErrors, value};
+use meta::{FieldErrors, FieldPath, value};
 use parking_lot::Mutex;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -23,6 +25,7 @@ pub struct CustomKind {
     schema: Arc<Schema>,
     /// The structural schema as the definition has it.
     openapi: Value,
+    rules: Option<Rules>,
     subresources: Vec<Subresource>,
     columns: Vec<Column>,
     cells: Vec<Option<Path>>,
@@ -52,6 +55,25 @@ fn owned(text: &str) -> Cow<'static, str> {
 }
 
 impl CustomKind {
+    /// Against the schema, and then the rules. Those over what has not the declared types would fail in ways that nobody
+    /// understands.
+    fn check(&self, new: &Value, old: Option<&Value>) -> FieldErrors {
+        let mut errors = validate::validate(&self.openapi, new, old);
+        let Some(rules) = &self.rules else { return errors };
+        let blocks = |error: &FieldError| {
+            use FieldErrorType::{NotSupported, Required, TooLong, TooMany, TypeInvalid};
+            matches!(error.kind, NotSupported | Required | TooLong | TooMany | TypeInvalid)
+        };
+        if errors.0.iter().any(blocks) {
+            let detail =
+                "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+            errors.invalid(&FieldPath::root(), Value::Null, detail);
+        } else {
+            errors.extend(rules.check(new, old));
+        }
+        errors
+    }
+
     /// `names` are the accepted ones.
     pub fn new(definition: &Value, names: &Value, version: &Value, storage: &str, ending: bool) -> Self {
         let group = value::text(definition, &["spec", "group"]);
@@ -69,6 +91,7 @@ impl CustomKind {
             definition: published.clone(),
             prefix: format!("{group}/{}", text("plural")),
             schema: Arc::new(shape::build(&published, &openapi)),
+            rules: Rules::new(&openapi),
             subresources: subresources(version),
             columns,
             cells,
@@ -204,12 +227,16 @@ impl Kind for CustomKind {
         defaulting::apply(&self.openapi, object);
     }
 
-    fn validate(&self, object: &Value) -> FieldErrors {
-        validate::validate(&self.openapi, object)
+    fn validate_create(&self, object: &Value) -> FieldErrors {
+        self.check(object, None)
     }
 
-    fn validate_status(&self, new: &Value, _old: &Value) -> FieldErrors {
-        validate::validate(&self.openapi, new)
+    fn validate_update(&self, new: &Value, old: &Value) -> FieldErrors {
+        self.check(new, Some(old))
+    }
+
+    fn validate_status(&self, new: &Value, old: &Value) -> FieldErrors {
+        self.check(new, Some(old))
     }
 
     fn warnings(&self, _object: &Value, _old: Option<&Value>) -> Vec<String> {

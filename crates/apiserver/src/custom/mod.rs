@@ -1,13 +1,13 @@
 //! Custom resources: watches their definitions, settles names, serves what is established, and deletes the objects of
 //! a definition that goes. Works on the server as a client of it, so that a definition is written as any object is.
-//!
-//! Rules in CEL (`x-kubernetes-validations`) are kept and published, and not evaluated.
 
 mod conversion;
+mod correlate;
 mod defaulting;
 mod kind;
 mod names;
 mod path;
+mod rules;
 mod shape;
 mod validate;
 

@@ -75,8 +75,8 @@ fn objects_are_pruned_defaulted_and_checked() {
     assert_eq!(unknown, ["spec.extra", "spec.items[0].b"]);
     kind.default(&mut object);
     assert_eq!(object["spec"], json!({"cronSpec": "*/5", "replicas": 1, "port": "http", "free": {"any": [1]}, "items": [{"name": "a"}]}));
-    assert!(kind.validate(&object).is_empty());
-    let errors = |spec: Value| kind.validate(&json!({"spec": spec})).to_string();
+    assert!(kind.validate_create(&object).is_empty());
+    let errors = |spec: Value| kind.validate_create(&json!({"spec": spec})).to_string();
     assert_eq!(errors(json!({})), "spec.cronSpec: Required value");
     assert_eq!(
         errors(json!({"cronSpec": "x", "replicas": 0})),
@@ -116,7 +116,7 @@ fn names_that_another_has_are_not_accepted() {
 fn schema_logic_holds() {
     let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
         "oneOf": [{"required": ["a"]}, {"required": ["b"]}], "not": {"required": ["c"]}});
-    let errors = |value| validate::validate(&schema, &value).0.len();
+    let errors = |value| validate::validate(&schema, &value, None).0.len();
     assert_eq!(
         (errors(json!({"a": 1})), errors(json!({})), errors(json!({"a": 1, "b": 1})), errors(json!({"a": 1, "c": 1}))),
         (0, 1, 1, 1)

@@ -1,19 +1,15 @@
 //! Values against an OpenAPI v3 schema, in upstream's words.
 
+use super::correlate::{OldItems, old_field};
 use meta::value;
 use meta::{FieldErrors, FieldPath};
-use parking_lot::Mutex;
-use regex::Regex;
 use serde_json::{Map, Value};
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::collections::HashSet;
 
-/// Compiled patterns are large, so that only so many are kept.
-const PATTERNS: usize = 64;
-
-pub fn validate(schema: &Value, object: &Value) -> FieldErrors {
+/// What of the old object is still there as it was is not looked at again: it may have been right by an older schema.
+pub fn validate(schema: &Value, object: &Value, old: Option<&Value>) -> FieldErrors {
     let mut errors = FieldErrors::new();
-    check(schema, object, &FieldPath::root(), &mut errors);
+    check(schema, object, old, &FieldPath::root(), &mut errors);
     errors
 }
 
@@ -38,7 +34,10 @@ fn fits(ty: &str, value: &Value) -> bool {
     }
 }
 
-fn check(schema: &Value, value: &Value, path: &FieldPath, errors: &mut FieldErrors) {
+fn check(schema: &Value, value: &Value, old: Option<&Value>, path: &FieldPath, errors: &mut FieldErrors) {
+    if old == Some(value) {
+        return;
+    }
     let ty = value::text(schema, &["type"]);
     let at = path.as_str();
     if value.is_null() && (value::flag(schema, &["nullable"]) || ty.is_empty()) {
@@ -61,8 +60,8 @@ fn check(schema: &Value, value: &Value, path: &FieldPath, errors: &mut FieldErro
     match value {
         Value::String(text) => string(schema, text, path, errors),
         Value::Number(_) => number(schema, value, path, errors),
-        Value::Array(items) => list(schema, items, path, errors),
-        Value::Object(map) => object(schema, map, path, errors),
+        Value::Array(items) => list(schema, items, old, path, errors),
+        Value::Object(map) => object(schema, map, old, path, errors),
         _ => {}
     }
     choices(schema, value, path, errors);
@@ -70,7 +69,7 @@ fn check(schema: &Value, value: &Value, path: &FieldPath, errors: &mut FieldErro
 
 fn passes(schema: &Value, value: &Value, path: &FieldPath) -> bool {
     let mut errors = FieldErrors::new();
-    check(schema, value, path, &mut errors);
+    check(schema, value, None, path, &mut errors);
     errors.is_empty()
 }
 
@@ -79,7 +78,7 @@ fn choices(schema: &Value, value: &Value, path: &FieldPath, errors: &mut FieldEr
     let passing = |key: &str| value::items(schema, &[key]).iter().filter(|s| passes(s, value, path)).count();
     let has = |key: &str| !value::items(schema, &[key]).is_empty();
     for part in value::items(schema, &["allOf"]) {
-        check(part, value, path, errors);
+        check(part, value, None, path, errors);
     }
     if has("anyOf") && passing("anyOf") == 0 {
         errors.invalid(path, value.clone(), &format!("{at} must validate at least one schema (anyOf)"));
@@ -117,27 +116,13 @@ fn string(schema: &Value, text: &str, path: &FieldPath, errors: &mut FieldErrors
     }
     let pattern = value::text(schema, &["pattern"]);
     // A pattern that cannot be read was told of when the definition came in.
-    if !pattern.is_empty() && compiled(pattern).is_some_and(|regex| !regex.is_match(text)) {
+    if !pattern.is_empty() && cel::regex::compile(pattern).is_ok_and(|regex| !regex.is_match(text)) {
         errors.invalid(path, text, &format!("{at} in body should match '{pattern}'"));
     }
     let format = value::text(schema, &["format"]);
     if !is_format(format, text) {
         errors.invalid(path, text, &format!("{at} in body must be of type {format}: {}", Value::from(text)));
     }
-}
-
-fn compiled(pattern: &str) -> Option<Arc<Regex>> {
-    static KEPT: LazyLock<Mutex<HashMap<String, Arc<Regex>>>> = LazyLock::new(Mutex::default);
-    if let Some(regex) = KEPT.lock().get(pattern) {
-        return Some(regex.clone());
-    }
-    let regex = Arc::new(regex::RegexBuilder::new(pattern).size_limit(1 << 20).build().ok()?);
-    let mut kept = KEPT.lock();
-    if kept.len() >= PATTERNS {
-        kept.clear();
-    }
-    kept.insert(pattern.into(), regex.clone());
-    Some(regex)
 }
 
 /// Formats that are not known hold anything.
@@ -198,7 +183,7 @@ fn number(schema: &Value, value: &Value, path: &FieldPath, errors: &mut FieldErr
     }
 }
 
-fn list(schema: &Value, items: &[Value], path: &FieldPath, errors: &mut FieldErrors) {
+fn list(schema: &Value, items: &[Value], old: Option<&Value>, path: &FieldPath, errors: &mut FieldErrors) {
     let at = path.as_str();
     if let Some(max) = limit(schema, "maxItems")
         && items.len() > max
@@ -210,34 +195,47 @@ fn list(schema: &Value, items: &[Value], path: &FieldPath, errors: &mut FieldErr
     {
         errors.invalid(path, items.len() as u64, &format!("{at} in body should have at least {min} items"));
     }
-    let repeated = |i: usize| items[..i].contains(&items[i]);
-    if value::flag(schema, &["uniqueItems"]) && (0..items.len()).any(repeated) {
+    if value::flag(schema, &["uniqueItems"]) && !repeated(items.iter()).is_empty() {
         errors.invalid(path, Value::Array(items.to_vec()), &format!("{at} in body shouldn't contain duplicates"));
     }
     match value::text(schema, &["x-kubernetes-list-type"]) {
         "set" => {
-            for i in (0..items.len()).filter(|i| repeated(*i)) {
+            for i in repeated(items.iter()) {
                 errors.duplicate(&path.index(i), items[i].clone());
             }
         }
         "map" => {
             let keys: Vec<&str> = value::items(schema, &["x-kubernetes-list-map-keys"]).iter().filter_map(Value::as_str).collect();
-            let key = |item: &Value| -> Map<String, Value> {
-                keys.iter().filter_map(|k| Some(((*k).to_string(), item.get(*k)?.clone()))).collect()
+            let key = |item: &Value| -> Value {
+                let map: Map<String, Value> = keys.iter().filter_map(|k| Some(((*k).to_string(), item.get(*k)?.clone()))).collect();
+                Value::Object(map)
             };
-            let all: Vec<_> = items.iter().map(key).collect();
-            for i in (0..all.len()).filter(|i| all[..*i].contains(&all[*i])) {
-                errors.duplicate(&path.index(i), Value::Object(all[i].clone()));
+            let all: Vec<Value> = items.iter().map(key).collect();
+            for i in repeated(all.iter()) {
+                errors.duplicate(&path.index(i), all[i].clone());
             }
         }
         _ => {}
     }
+    let schema_of_list = schema;
     if let Some(schema) = schema.get("items") {
-        items.iter().enumerate().for_each(|(i, item)| check(schema, item, &path.index(i), errors));
+        let known = OldItems::new(schema_of_list, old);
+        let set = value::text(schema_of_list, &["x-kubernetes-list-type"]) == "set";
+        let before = old.and_then(Value::as_array).filter(|_| set);
+        for (i, item) in items.iter().enumerate() {
+            let same = || before.and_then(|before| before.iter().find(|other| *other == item));
+            check(schema, item, known.get(item).or_else(same), &path.index(i), errors);
+        }
     }
 }
 
-fn object(schema: &Value, map: &Map<String, Value>, path: &FieldPath, errors: &mut FieldErrors) {
+/// The places of those that were there before.
+fn repeated<'v>(items: impl Iterator<Item = &'v Value>) -> Vec<usize> {
+    let mut seen = HashSet::new();
+    items.enumerate().filter(|(_, item)| !seen.insert(item.to_string())).map(|(i, _)| i).collect()
+}
+
+fn object(schema: &Value, map: &Map<String, Value>, old: Option<&Value>, path: &FieldPath, errors: &mut FieldErrors) {
     let at = path.as_str();
     if let Some(max) = limit(schema, "maxProperties")
         && map.len() > max
@@ -263,7 +261,7 @@ fn object(schema: &Value, map: &Map<String, Value>, path: &FieldPath, errors: &m
     let additional = schema.get("additionalProperties").filter(|a| a.is_object());
     for (name, value) in map {
         match (properties.and_then(|p| p.get(name)), additional) {
-            (Some(schema), _) | (None, Some(schema)) => check(schema, value, &path.child(name), errors),
+            (Some(inner), _) | (None, Some(inner)) => check(inner, value, old_field(schema, old, name), &path.child(name), errors),
             _ => {}
         }
     }

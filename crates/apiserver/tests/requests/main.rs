@@ -2,6 +2,8 @@
 
 #[path = "../conformance/mod.rs"]
 mod conformance;
+
+mod custom;
 mod hooks;
 mod kinds;
 mod listener;

@@ -131,17 +131,6 @@ impl Kind for CustomResourceDefinition {
         errors
     }
 
-    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
-        if has_rules(get(object, "spec")) {
-            vec![
-                "spec.versions[*].schema.openAPIV3Schema: rules in x-kubernetes-validations are kept but not evaluated by this server"
-                    .into(),
-            ]
-        } else {
-            Vec::new()
-        }
-    }
-
     fn allow_unconditional_update(&self) -> bool {
         false
     }
@@ -156,14 +145,6 @@ impl Kind for CustomResourceDefinition {
 
     fn subresources(&self) -> Vec<Subresource> {
         vec![Subresource::Status]
-    }
-}
-
-fn has_rules(value: &Value) -> bool {
-    match value {
-        Value::Object(map) => map.contains_key("x-kubernetes-validations") || map.values().any(has_rules),
-        Value::Array(items) => items.iter().any(has_rules),
-        _ => false,
     }
 }
 

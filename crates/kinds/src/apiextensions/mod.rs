@@ -1,6 +1,8 @@
 //! apiextensions.k8s.io/v1: kinds of one's own.
 
 mod custom_resource_definition;
+mod expression_check;
+pub mod expressions;
 mod structural;
 
 use crate::Kind;

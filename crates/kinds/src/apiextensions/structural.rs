@@ -1,5 +1,6 @@
 //! Structural schemas: whatever a custom resource may hold has a type, so that it can be pruned, merged and defaulted.
 
+use super::expression_check;
 use crate::rules::{self, get};
 use meta::{FieldErrors, FieldPath, value};
 use serde_json::Value;
@@ -18,7 +19,12 @@ enum Place {
 }
 
 pub fn check(schema: &Value, at: &FieldPath, errors: &mut FieldErrors) {
+    let before = errors.0.len();
     node(schema, Place::Root, at, errors);
+    // What is said of rules over a schema that is wrong helps nobody.
+    if errors.0.len() == before {
+        expression_check::check(schema, at, errors);
+    }
 }
 
 fn node(schema: &Value, place: Place, at: &FieldPath, errors: &mut FieldErrors) {
