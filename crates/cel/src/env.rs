@@ -16,6 +16,7 @@ use std::sync::Arc;
 pub struct Environment {
     variables: BTreeMap<String, Type>,
     objects: BTreeMap<String, Arc<ObjectType>>,
+    open: Option<String>,
 }
 
 impl Environment {
@@ -39,6 +40,17 @@ impl Environment {
     pub fn with_object(mut self, ty: Arc<ObjectType>) -> Self {
         self.objects.insert(ty.name.clone(), ty);
         self
+    }
+
+    /// Objects of this name, and of names below it, may be made with whatever fields: `Object{spec: Object.spec{...}}`.
+    #[must_use]
+    pub fn with_open_object(mut self, name: impl Into<String>) -> Self {
+        self.open = Some(name.into());
+        self
+    }
+
+    pub(crate) fn is_open(&self, name: &str) -> bool {
+        self.open.as_ref().is_some_and(|open| name.strip_prefix(open.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
     }
 
     pub(crate) fn variable(&self, name: &str) -> Option<&Type> {

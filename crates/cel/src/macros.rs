@@ -58,6 +58,10 @@ pub fn member(at: u32, name: &str, target: Expr, args: Vec<Expr>) -> Result<Expr
             let step = filtered(at, filter, Expr::call(at, "cel.@mapInsert", insert));
             Ok(fold(at, target, var, Some(var2), Expr::new(at, ExprKind::Map(Vec::new())), Expr::bool(at, true), step, accu(at)))
         }
+        ("sortBy", 2) => {
+            let var = variable(next())?;
+            Ok(sort_by(at, target, var, next()))
+        }
         ("optMap" | "optFlatMap", 2) => {
             let Expr { kind: ExprKind::Ident(var), .. } = next() else {
                 return Err(Issue::new(at, format!("{name}() variable name must be a simple identifier")));
@@ -136,27 +140,30 @@ fn collect(at: u32, range: Expr, var: String, var2: Option<String>, filter: Opti
     fold(at, range, var, var2, list(Vec::new()), Expr::bool(at, true), step, accu(at))
 }
 
+/// `expr` with `var` standing for a value: a loop over nothing, whose accumulator is the variable.
+fn bind(at: u32, var: &str, value: Expr, expr: Expr) -> Expr {
+    let accu = var.to_string();
+    let (range, cond, step) = (Expr::new(at, ExprKind::List(Vec::new())), Expr::bool(at, false), Expr::ident(at, var));
+    let fold = Fold { range, var: "#unused".into(), var2: None, accu, init: value, cond, step, result: expr };
+    Expr::new(at, ExprKind::Fold(Box::new(fold)))
+}
+
+/// The list, ordered by what each item has for a key.
+fn sort_by(at: u32, list: Expr, var: String, key: Expr) -> Expr {
+    const INPUT: &str = "@sortBy_input";
+    let keys = collect(at, Expr::ident(at, INPUT), var, None, None, key);
+    let target = Some(Box::new(Expr::ident(at, INPUT)));
+    let sort = ExprKind::Call { function: "@sortByAssociatedKeys".into(), target, args: vec![keys] };
+    bind(at, INPUT, list, Expr::new(at, sort))
+}
+
 /// `target.hasValue() ? optional.of(<mapping with var = target.value()>) : optional.none()`
 fn optional_map(at: u32, target: Expr, var: String, mapping: Expr, flat: bool) -> Expr {
     let member = |target: Expr, name: &str| {
         Expr::new(at, ExprKind::Call { function: name.into(), target: Some(Box::new(target)), args: Vec::new() })
     };
     let value = member(target.clone(), "value");
-    let none = Expr::new(at, ExprKind::List(Vec::new()));
-    // A loop over nothing, whose accumulator is the variable.
-    let with = Expr::new(
-        at,
-        ExprKind::Fold(Box::new(Fold {
-            range: none,
-            var: "#unused".into(),
-            var2: None,
-            accu: var.clone(),
-            init: value,
-            cond: Expr::bool(at, false),
-            step: Expr::ident(at, &var),
-            result: mapping,
-        })),
-    );
+    let with = bind(at, &var, value, mapping);
     let optional = |name: &str, args| {
         let target = Some(Box::new(Expr::ident(at, "optional")));
         Expr::new(at, ExprKind::Call { function: name.into(), target, args })

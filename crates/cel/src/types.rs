@@ -82,6 +82,12 @@ impl Type {
         Self::Object(Arc::new(ObjectType::new(name, fields)))
     }
 
+    /// What mutating policies make their patches of: `JSONPatch{op: "add", path: "/a", value: 1}`.
+    pub fn json_patch() -> Arc<ObjectType> {
+        let fields = [("op", Self::String), ("path", Self::String), ("from", Self::String), ("value", Self::Dyn)];
+        Arc::new(ObjectType::new("JSONPatch", fields.map(|(name, ty)| (name.to_string(), ty))))
+    }
+
     pub(crate) fn of_type(inner: Type) -> Self {
         Self::Type(Arc::new(inner))
     }

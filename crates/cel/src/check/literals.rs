@@ -2,25 +2,53 @@
 
 use crate::error::Issue;
 use crate::node::{Const, Node, NodeKind};
+use crate::types::Type;
 use crate::{regex, time};
 
-pub fn check(node: &Node) -> Result<(), Issue> {
-    let all = |nodes: &[Node]| nodes.iter().try_for_each(check);
+/// `mixed`: within what takes lists of values of several types.
+pub fn check(node: &Node, mixed: bool) -> Result<(), Issue> {
+    let one = |node: &Node| check(node, mixed);
+    let all = |nodes: &[Node]| nodes.iter().try_for_each(one);
     match &node.kind {
         NodeKind::Const(_) | NodeKind::Variable(_) | NodeKind::Local(_) => Ok(()),
-        NodeKind::Select(select) => check(&select.operand),
+        NodeKind::Select(select) => one(&select.operand),
         NodeKind::Call(function, args) => {
             call(function.name, args)?;
-            all(args)
+            let mixed = mixed || function.name == "format";
+            args.iter().try_for_each(|arg| check(arg, mixed))
         }
         NodeKind::And(pair) | NodeKind::Or(pair) | NodeKind::OrElse(pair, _) => all(&pair[..]),
         NodeKind::Conditional(three) => all(&three[..]),
-        NodeKind::NotStrictlyFalse(inner) => check(inner),
-        NodeKind::List(items) => items.iter().try_for_each(|(_, item)| check(item)),
-        NodeKind::Map(entries) => entries.iter().try_for_each(|(_, key, value)| check(key).and_then(|()| check(value))),
-        NodeKind::Struct(_, fields) => fields.iter().try_for_each(|(_, _, value)| check(value)),
-        NodeKind::Fold(fold) => [&fold.range, &fold.init, &fold.cond, &fold.step, &fold.result].into_iter().try_for_each(check),
+        NodeKind::NotStrictlyFalse(inner) => one(inner),
+        NodeKind::List(items) => {
+            alike(items.iter().map(|(optional, item)| (*optional, item)), mixed)?;
+            items.iter().try_for_each(|(_, item)| one(item))
+        }
+        NodeKind::Map(entries) => {
+            alike(entries.iter().map(|(_, key, _)| (false, key)), mixed)?;
+            alike(entries.iter().map(|(optional, _, value)| (*optional, value)), mixed)?;
+            entries.iter().try_for_each(|(_, key, value)| one(key).and_then(|()| one(value)))
+        }
+        NodeKind::Struct(_, fields) => fields.iter().try_for_each(|(_, _, value)| one(value)),
+        NodeKind::Fold(fold) => [&fold.range, &fold.init, &fold.cond, &fold.step, &fold.result].into_iter().try_for_each(one),
     }
+}
+
+/// What goes into one literal has one type.
+fn alike<'n>(items: impl Iterator<Item = (bool, &'n Node)>, mixed: bool) -> Result<(), Issue> {
+    let mut first: Option<&Type> = None;
+    for (optional, item) in items.filter(|_| !mixed) {
+        let ty = match &item.ty {
+            Type::Optional(inner) if optional => inner,
+            other => other,
+        };
+        match first {
+            None => first = Some(ty),
+            Some(wanted) if wanted == ty => {}
+            Some(wanted) => return Err(Issue::new(item.at, format!("expected type '{wanted}' but found '{ty}'"))),
+        }
+    }
+    Ok(())
 }
 
 fn call(name: &str, args: &[Node]) -> Result<(), Issue> {

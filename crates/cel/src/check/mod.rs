@@ -21,7 +21,7 @@ pub fn check(env: &Environment, expr: &Expr) -> Result<Node, Vec<Issue>> {
         return Err(checker.issues);
     }
     settle(&checker.infer, &mut node);
-    literals::check(&node).map_err(|issue| vec![issue])?;
+    literals::check(&node, false).map_err(|issue| vec![issue])?;
     Ok(node)
 }
 
@@ -175,15 +175,11 @@ impl Checker<'_> {
         inner
     }
 
-    /// The type that all have that go into one literal.
-    fn join(&mut self, joined: Option<Type>, at: u32, ty: Type) -> Type {
+    /// The type that all have that go into one literal: any, where they differ. Whether they may is looked at later.
+    fn join(&mut self, joined: Option<Type>, ty: Type) -> Type {
         let Some(joined) = joined else { return ty };
-        if self.infer.fits(&ty, &joined) {
-            return if matches!(self.infer.shallow(&ty), Type::Dyn) { Type::Dyn } else { joined };
-        }
-        let message = format!("expected type '{}' but found '{}'", self.show(&joined), self.show(&ty));
-        self.wrong(at, message);
-        joined
+        let fits = self.infer.fits(&ty, &joined);
+        if fits && !matches!(self.infer.shallow(&ty), Type::Dyn) { joined } else { Type::Dyn }
     }
 
     fn list(&mut self, at: u32, items: &[(bool, Expr)]) -> Node {
@@ -192,7 +188,7 @@ impl Checker<'_> {
         for (optional, item) in items {
             let node = self.node(item);
             let ty = if *optional { self.optional_of(&node) } else { node.ty.clone() };
-            element = Some(self.join(element, node.at, ty));
+            element = Some(self.join(element, ty));
             nodes.push((*optional, node));
         }
         let element = element.unwrap_or_else(|| Type::Param(self.infer.fresh(1)));
@@ -213,9 +209,9 @@ impl Checker<'_> {
                     self.wrong(k.at, message)
                 }
             };
-            key = Some(self.join(key, k.at, key_type));
+            key = Some(self.join(key, key_type));
             let ty = if *optional { self.optional_of(&v) } else { v.ty.clone() };
-            value = Some(self.join(value, v.at, ty));
+            value = Some(self.join(value, ty));
             nodes.push((*optional, k, v));
         }
         let key = key.unwrap_or_else(|| Type::Param(self.infer.fresh(1)));
@@ -225,6 +221,11 @@ impl Checker<'_> {
 
     fn structure(&mut self, at: u32, name: &str, fields: &[(bool, String, Expr)]) -> Node {
         let plain = name.strip_prefix('.').unwrap_or(name);
+        if self.env.is_open(plain) {
+            let fields = fields.iter().map(|(optional, field, value)| (*optional, field.clone(), self.node(value))).collect();
+            let ty = Type::object(plain, []);
+            return Node { at, ty, kind: NodeKind::Struct(plain.into(), fields) };
+        }
         let Some(object) = self.env.object_type(plain).cloned() else {
             let ty = self.wrong(at, format!("undeclared reference to '{name}' (in container '')"));
             return Node { at, ty, kind: NodeKind::Const(Const::Null) };

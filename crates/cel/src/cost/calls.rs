@@ -100,8 +100,37 @@ pub fn estimate(name: &str, args: &[Argument]) -> Call {
         "_<_" | "_<=_" | "_>_" | "_>=_" if text(0) => only(characters(smaller(size(0), size(1)))),
         "sets.contains" | "sets.intersects" => only(size(0).times(size(1)).plus(Range::fixed(1))),
         "sets.equivalent" => only(size(0).times(size(1)).times(Range::fixed(2)).plus(Range::fixed(1))),
+        "flatten" => {
+            let depth = match args.get(1).map(|arg| &arg.node.kind) {
+                None => 1,
+                Some(NodeKind::Const(Const::Int(depth))) => u64::try_from(*depth).unwrap_or(0),
+                Some(_) => u64::MAX,
+            };
+            list_of(size(0), size(0).times(Range::fixed(depth)))
+        }
+        "reverse" => list_of(size(0), size(0)),
+        "distinct" | "sort" => compared(args.first()),
+        "@sortByAssociatedKeys" => compared(args.get(1)),
+        "slice" => list_of(size(0), size(0)),
+        "lists.range" => match args.first().map(|arg| &arg.node.kind) {
+            Some(NodeKind::Const(Const::Int(end))) => {
+                let count = Range::fixed(u64::try_from(*end).unwrap_or(0));
+                list_of(count, count)
+            }
+            _ => list_of(Range::UNKNOWN, Range::UNKNOWN),
+        },
         _ => only(Range::fixed(1)),
     }
+}
+
+fn list_of(size: Range, work: Range) -> Call {
+    Call { cost: work.plus(Range::fixed(1 + LIST)), size: Some(size) }
+}
+
+fn compared(list: Option<&Argument>) -> Call {
+    let size = list.map_or(Range::UNKNOWN, |list| list.size);
+    let text = matches!(list.map(|list| &list.node.ty), Some(Type::List(list)) if matches!(list.element, Type::String | Type::Bytes));
+    list_of(size, size.times(size).scaled(if text { 2.0 + PER_CHARACTER } else { 2.0 }))
 }
 
 fn smaller(a: Range, b: Range) -> Range {

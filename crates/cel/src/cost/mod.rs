@@ -102,12 +102,31 @@ pub fn of_call(name: &str, args: &[Value]) -> u64 {
         "join" => 0,
         "sets.contains" | "sets.intersects" => arg(0).saturating_mul(arg(1)).saturating_add(1),
         "sets.equivalent" => arg(0).saturating_mul(arg(1)).saturating_mul(2).saturating_add(1),
-        "lists.range" | "flatten" | "slice" | "sort" | "@sortByAssociatedKeys" | "distinct" | "reverse" | "first" | "last" => 1,
+        "flatten" => {
+            let depth = if let Some(Value::Int(depth)) = args.get(1) { u64::try_from(*depth).unwrap_or(0) } else { 1 };
+            1 + LIST + depth.saturating_mul(arg(0))
+        }
+        "reverse" => 1 + LIST + arg(0),
+        "distinct" | "sort" => compared(args.first()),
+        "@sortByAssociatedKeys" => compared(args.get(1)),
+        "lists.range" | "slice" => 1 + LIST,
         _ => 1,
     }
 }
 
+/// Every item with every item.
+fn compared(list: Option<&Value>) -> u64 {
+    let Some(Value::List(list)) = list else { return 1 };
+    let text = matches!(list.get(0), Some(Value::String(_) | Value::Bytes(_)));
+    let count = list.len() as u64;
+    1 + LIST + part(count.saturating_mul(count), if text { 2.0 + PER_CHARACTER } else { 2.0 })
+}
+
 /// What is added when the result is known.
 pub fn of_result(name: &str, result: &Value) -> u64 {
-    if name == "join" { part(size(result), 2.0 * PER_CHARACTER) } else { 0 }
+    match name {
+        "join" => part(size(result), 2.0 * PER_CHARACTER),
+        "lists.range" | "slice" => size(result),
+        _ => 0,
+    }
 }

@@ -2,23 +2,49 @@
 
 pub mod authorizer;
 mod compare;
+mod format_text;
+mod formats;
+mod lists;
+mod net;
+mod numbers;
 mod operators;
 mod seen;
 mod standard;
+mod strings;
+mod url;
 
 use crate::error::EvalError;
 use crate::functions::Function;
 use crate::types::Type;
 pub(crate) use compare::{compare, equal};
+use ipnet::IpNet;
+use meta::quantity::Quantity;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-pub const ALL: &[&[Function]] = &[operators::FUNCTIONS, standard::FUNCTIONS, authorizer::FUNCTIONS];
+pub const ALL: &[&[Function]] = &[
+    operators::FUNCTIONS,
+    standard::FUNCTIONS,
+    strings::FUNCTIONS,
+    lists::FUNCTIONS,
+    net::FUNCTIONS,
+    url::FUNCTIONS,
+    numbers::FUNCTIONS,
+    formats::FUNCTIONS,
+    authorizer::FUNCTIONS,
+];
 
 /// What only functions make and take.
 #[derive(Clone, Debug)]
 pub enum Opaque<'a> {
     Check(Arc<authorizer::Builder<'a>>),
     Decision(Arc<authorizer::Decision>),
+    Ip(IpAddr),
+    Cidr(IpNet),
+    Url(Arc<url::Url>),
+    Quantity(Quantity),
+    Semver(Arc<semver::Version>),
+    Format(&'static formats::Format),
 }
 
 impl Opaque<'_> {
@@ -26,6 +52,12 @@ impl Opaque<'_> {
         match self {
             Self::Check(builder) => builder.type_name(),
             Self::Decision(_) => authorizer::decision_name(),
+            Self::Ip(_) => net::IP,
+            Self::Cidr(_) => net::CIDR,
+            Self::Url(_) => url::URL,
+            Self::Quantity(_) => numbers::QUANTITY,
+            Self::Semver(_) => numbers::SEMVER,
+            Self::Format(_) => formats::FORMAT,
         }
     }
 
@@ -33,16 +65,42 @@ impl Opaque<'_> {
         Ok(match (self, other) {
             (Self::Check(a), Self::Check(b)) => authorizer::equal(a, b),
             (Self::Decision(a), Self::Decision(b)) => a == b,
+            (Self::Ip(a), Self::Ip(b)) => a == b,
+            (Self::Cidr(a), Self::Cidr(b)) => a == b,
+            (Self::Url(a), Self::Url(b)) => a == b,
+            (Self::Quantity(a), Self::Quantity(b)) => a.cmp(b).is_eq(),
+            (Self::Semver(a), Self::Semver(b)) => a.cmp_precedence(b).is_eq(),
+            (Self::Format(a), Self::Format(b)) => std::ptr::eq(*a, *b),
             _ => false,
         })
     }
 
+    /// In bytes, as costs count them.
     pub(crate) fn size(&self) -> u64 {
-        1
+        match self {
+            Self::Ip(ip) => {
+                if ip.is_ipv4() {
+                    4
+                } else {
+                    16
+                }
+            }
+            Self::Cidr(net) => u64::from(net.prefix_len()).div_ceil(8),
+            _ => 1,
+        }
     }
 
     pub(crate) fn pattern_size(&self) -> u64 {
-        1
+        if let Self::Format(format) = self { format.pattern } else { 1 }
+    }
+
+    /// As `string()` has it.
+    pub(crate) fn text(&self) -> Option<String> {
+        match self {
+            Self::Ip(ip) => Some(ip.to_string()),
+            Self::Cidr(net) => Some(net.to_string()),
+            _ => None,
+        }
     }
 }
 
@@ -67,4 +125,4 @@ pub fn type_named(name: &str) -> Option<Type> {
 }
 
 /// The names of types that only functions make.
-const OPAQUE: &[&[&str]] = &[authorizer::NAMES];
+const OPAQUE: &[&[&str]] = &[authorizer::NAMES, net::NAMES, url::NAMES, numbers::NAMES, formats::NAMES];

@@ -151,7 +151,7 @@ fn moved<'a>(timestamp: Timestamp, by: i64, back: bool) -> Done<'a> {
     }
 }
 
-fn add<'a>(args: &[Value<'a>]) -> Done<'a> {
+pub fn add<'a>(args: &[Value<'a>]) -> Done<'a> {
     match args {
         [Value::Int(a), Value::Int(b)] => int(a.checked_add(*b)),
         [Value::Uint(a), Value::Uint(b)] => uint(a.checked_add(*b)),

@@ -46,6 +46,8 @@ pub const FUNCTIONS: &[Function] = &[
             of(&[T::Uint], T::String),
             of(&[T::Timestamp], T::String),
             of(&[T::Duration], T::String),
+            of(&[T::Opaque(super::net::IP)], T::String),
+            of(&[T::Opaque(super::net::CIDR)], T::String),
         ],
         to_string,
     ),
@@ -241,6 +243,7 @@ pub fn text_of(value: &Value) -> Option<String> {
         Value::Bytes(bytes) => std::str::from_utf8(bytes).ok()?.to_string(),
         Value::Timestamp(v) => time::show_timestamp(v),
         Value::Duration(v) => time::show_duration(*v),
+        Value::Opaque(opaque) => opaque.text()?,
         _ => return None,
     })
 }
