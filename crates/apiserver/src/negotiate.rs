@@ -15,6 +15,9 @@ use std::io::Write;
 /// Shorter answers are not worth the work.
 const GZIP_FROM: usize = 128 << 10;
 
+/// Fields that come twice in YAML, of which no more are told.
+const DUPLICATES: usize = 20;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Json,
@@ -148,20 +151,32 @@ pub fn decode(content_type: Option<&HeaderValue>, bytes: &[u8]) -> Result<(Value
             Ok(tree) => Ok((tree, Vec::new())),
             Err(error) => Err(ApiError::bad_request(error.to_string())),
         },
-        other => Err(ApiError::unsupported_media_type(format!(
-            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, {}: {other}",
+        _ => Err(ApiError::unsupported_media_type(format!(
+            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, {}",
             wire::MEDIA_TYPE
         ))),
     }
 }
 
-/// YAML of one document, as a tree. Everything JSON is YAML too.
+/// YAML of one document, as a tree, and what upstream says of each field that comes twice. Everything JSON is YAML too.
 pub fn yaml(bytes: &[u8]) -> Result<(Value, Vec<String>), ApiError> {
     if let Ok(parsed) = meta::decode::parse_json(bytes) {
         return Ok(parsed);
     }
-    let value = serde_yaml_ng::from_slice(bytes).map_err(|e| ApiError::bad_request(format!("error converting YAML to JSON: yaml: {e}")))?;
-    Ok((value, Vec::new()))
+    let read = |allowed| meta::decode::tree(serde_yaml_ng::Deserializer::from_slice(bytes), allowed);
+    let (value, twice) = read(usize::MAX).map_err(|e| ApiError::bad_request(format!("error converting YAML to JSON: yaml: {e}")))?;
+    if twice.is_empty() {
+        return Ok((value, twice));
+    }
+    // Where the n-th stands is told by the error of a reading that stops at it.
+    let lines = (0..twice.len().min(DUPLICATES)).filter_map(|n| {
+        let error = read(n).err()?;
+        let text = error.to_string();
+        let key = text.rsplit_once(" at line ").map_or(text.as_str(), |(key, _)| key);
+        let key = key.rsplit(": ").next().unwrap_or(key);
+        Some(format!("line {}: key {key:?} already set in map", error.location()?.line()))
+    });
+    Ok((value, lines.collect()))
 }
 
 impl Output {
@@ -278,5 +293,10 @@ mod tests {
         assert_eq!(decode(Some(&HeaderValue::from_static("text/plain")), b"a").unwrap_err().code, 415);
         let yaml = HeaderValue::from_static("application/yaml");
         assert_eq!(decode(Some(&yaml), b"a: 1\n").unwrap().0, serde_json::json!({"a": 1}));
+        let (tree, twice) = decode(Some(&yaml), b"a: 1\nb:\n  c: x\n  d: y\n  c: z\na: 2\n").unwrap();
+        assert_eq!(tree, serde_json::json!({"a": 2, "b": {"c": "z", "d": "y"}}));
+        assert_eq!(twice, ["line 5: key \"c\" already set in map", "line 6: key \"a\" already set in map"]);
+        let cbor = HeaderValue::from_static("application/cbor");
+        assert_eq!(decode(Some(&cbor), &[0xd9, 0xd9, 0xf7]).unwrap_err().code, 415);
     }
 }

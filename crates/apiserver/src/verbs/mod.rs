@@ -16,12 +16,13 @@ pub mod watch;
 use crate::body::Body;
 use crate::catalog::Resource;
 use crate::handlers::Context;
-use crate::negotiate::Output;
+use crate::negotiate::{Output, Shape};
 use crate::query::Query;
 use crate::registry::{self, Options, Task};
 use crate::server::ApiServer;
 use crate::watch_cache::Cache;
 use http::{HeaderMap, Response, StatusCode};
+use kinds::wire;
 use meta::{ApiError, GroupKind};
 use serde_json::Value;
 use std::sync::Arc;
@@ -48,6 +49,15 @@ impl Call<'_> {
     /// None: all namespaces, or a resource without.
     pub fn in_namespace(&self) -> Option<&str> {
         (!self.namespace.is_empty()).then_some(self.namespace)
+    }
+
+    /// Whether what is answered has a protobuf form: built-in kinds, and the metadata of any.
+    pub fn in_protobuf(&self) -> bool {
+        match self.output.shape {
+            Shape::Object => wire::known(&self.resource.api_version, &self.resource.kind.names().kind),
+            Shape::Partial => true,
+            Shape::Table(_) => false,
+        }
     }
 
     /// The task of a write, with the options of the query. `options` is their kind, for error texts.

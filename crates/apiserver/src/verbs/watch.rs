@@ -1,4 +1,4 @@
-//! Changes as they happen, one JSON object a line.
+//! Changes as they happen: one JSON object a line, or frames of protobuf.
 
 use super::select::Selection;
 use super::{Call, revision, view};
@@ -15,6 +15,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 use http_body::Frame;
 use http_body_util::StreamBody;
+use kinds::wire;
 use meta::{ApiError, FieldErrors, FieldPath, GroupKind};
 use rand::RngExt;
 use serde_json::{Value, json};
@@ -25,6 +26,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
 use tokio_util::sync::CancellationToken;
 
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf;stream=watch";
 /// A watch that names no end lasts this long at least, and up to twice as long.
 const LASTS: u64 = 1800;
 const BOOKMARK: Duration = Duration::from_secs(50);
@@ -94,8 +96,8 @@ pub async fn watch(call: &Call<'_>, closing: Option<Closing>) -> Result<Response
         text => text.parse().map_err(|_| super::invalid_options("ListOptions", "timeoutSeconds", text, "must be a number of seconds"))?,
     };
     let cache = call.cache()?.clone();
-    if call.output.format == Format::Protobuf {
-        return Err(negotiate::not_acceptable("application/json, application/yaml"));
+    if call.output.format == Format::Protobuf && !call.in_protobuf() {
+        return Err(negotiate::not_acceptable("application/json"));
     }
     let output = Output { gzip: false, pretty: false, ..call.output };
     let namespace = call.in_namespace();
@@ -115,7 +117,7 @@ pub async fn watch(call: &Call<'_>, closing: Option<Closing>) -> Result<Response
     let mut watcher = match watcher {
         Ok(watcher) => watcher,
         // Told as an event: the watch itself was in order.
-        Err(error) => return Ok(respond(body::full(line("ERROR", &error_object(&error))))),
+        Err(error) => return Ok(respond(output.format, body::full(event(output.format, "ERROR", &error_object(&error))))),
     };
     if call.resource.conversion.is_some() {
         let initial = conversion::read(call.resource, watcher.take_initial()).await?;
@@ -146,18 +148,34 @@ pub async fn watch(call: &Call<'_>, closing: Option<Closing>) -> Result<Response
         let bytes = stream.next().await?;
         Some((Ok::<_, BoxError>(Frame::data(bytes)), stream))
     });
-    Ok(respond(body::wrap(StreamBody::new(frames))))
+    Ok(respond(output.format, body::wrap(StreamBody::new(frames))))
 }
 
-fn respond(body: Body) -> Response<Body> {
+fn respond(format: Format, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let media = if format == Format::Protobuf { PROTOBUF } else { "application/json" };
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     response
 }
 
 fn error_object(error: &ApiError) -> Bytes {
     error.to_status().to_string().into()
+}
+
+/// One event with an object whose JSON is given.
+fn event(format: Format, ty: &str, object: &Bytes) -> Bytes {
+    if format != Format::Protobuf {
+        return line(ty, object);
+    }
+    let object: Value = serde_json::from_slice(object).unwrap_or_default();
+    match wire::frame(ty, &object) {
+        Ok(frame) => frame.into(),
+        Err(error) => {
+            tracing::error!(%error, kind = %object["kind"], "an event has no protobuf form");
+            Bytes::new()
+        }
+    }
 }
 
 fn line(ty: &str, object: &Bytes) -> Bytes {
@@ -264,8 +282,8 @@ impl Stream {
     }
 
     fn push(&mut self, ty: &str, object: &Bytes) {
-        if object.len() <= COPY {
-            self.ready.push_back(line(ty, object));
+        if object.len() <= COPY || self.output.format == Format::Protobuf {
+            self.ready.push_back(event(self.output.format, ty, object));
             return;
         }
         self.ready.push_back(format!("{{\"type\":\"{ty}\",\"object\":").into());

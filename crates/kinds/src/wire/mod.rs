@@ -43,3 +43,15 @@ pub fn decode(bytes: &[u8]) -> Result<Value, WireError> {
 pub fn encode(object: &Value) -> Result<Vec<u8>, WireError> {
     write::envelope(object)
 }
+
+/// Whether there is a form of this kind.
+pub fn known(api_version: &str, kind: &str) -> bool {
+    table::of(api_version, kind).is_some()
+}
+
+/// One event of a watch: its length in four bytes, then the event, which holds the object in an envelope of its own.
+pub fn frame(ty: &str, object: &Value) -> Result<Vec<u8>, WireError> {
+    let event = write::event(ty, &encode(object)?);
+    let length = u32::try_from(event.len()).map_err(|_| WireError::Illegal("an event of this length"))?;
+    Ok([&length.to_be_bytes()[..], &event].concat())
+}

@@ -26,6 +26,15 @@ pub fn envelope(object: &Value) -> Result<Vec<u8>> {
     Ok(out)
 }
 
+/// A `WatchEvent` around an object that is encoded already.
+pub fn event(ty: &str, object: &[u8]) -> Vec<u8> {
+    let (mut held, mut out) = (Vec::new(), Vec::new());
+    bytes(1, object, &mut held);
+    bytes(1, ty.as_bytes(), &mut out);
+    bytes(2, &held, &mut out);
+    out
+}
+
 fn varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);

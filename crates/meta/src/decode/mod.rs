@@ -8,17 +8,31 @@ mod check;
 mod parse;
 
 pub use check::{TypeError, check};
-pub use parse::{JsonError, parse_json};
+pub use parse::{JsonError, parse_json, tree};
 
 /// `strict decoding error: unknown field "spec.foo", duplicate field "spec.x"`.
-/// `unknown` are paths from [`check`], `duplicates` messages from [`parse_json`].
+/// `unknown` are paths from [`check`], `duplicates` messages from [`parse_json`], or such that begin with a `line` of YAML.
 pub fn strict_error(unknown: &[String], duplicates: &[String]) -> String {
-    format!("strict decoding error: {}", strict_messages(unknown, duplicates).join(", "))
+    let (lines, others): (Vec<&String>, Vec<&String>) = duplicates.iter().partition(|d| d.starts_with("line "));
+    let mut parts = Vec::new();
+    if !lines.is_empty() {
+        parts.push(lines.iter().fold("yaml: unmarshal errors:".to_string(), |text, line| format!("{text}\n  {line}")));
+    }
+    parts.extend(unknown.iter().map(|path| unknown_field(path)));
+    parts.extend(others.into_iter().cloned());
+    format!("strict decoding error: {}", parts.join(", "))
+}
+
+fn unknown_field(path: &str) -> String {
+    format!("unknown field \"{path}\"")
 }
 
 /// The same one by one, as `Warning` headers carry them.
 pub fn strict_messages(unknown: &[String], duplicates: &[String]) -> Vec<String> {
-    unknown.iter().map(|path| format!("unknown field \"{path}\"")).chain(duplicates.iter().cloned()).collect()
+    let (mut messages, others): (Vec<String>, Vec<String>) = duplicates.iter().cloned().partition(|d| d.starts_with("line "));
+    messages.extend(unknown.iter().map(|path| unknown_field(path)));
+    messages.extend(others);
+    messages
 }
 
 /// Where the decoder is, linked through its stack frames so that nothing is allocated until something is wrong.

@@ -20,10 +20,17 @@ impl From<JsonError> for ApiError {
 
 /// The tree, and a message for each field that came twice (the last one counts).
 pub fn parse_json(bytes: &[u8]) -> Result<(Value, Vec<String>), JsonError> {
-    let mut duplicates = Vec::new();
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Tree { path: Path::ROOT, duplicates: &mut duplicates }.deserialize(&mut reader).and_then(|v| reader.end().map(|()| v));
-    value.map(|v| (v, duplicates)).map_err(|e| JsonError(explain(&e, bytes)))
+    let parsed = tree(&mut reader, usize::MAX).and_then(|parsed| reader.end().map(|()| parsed));
+    parsed.map_err(|e| JsonError(explain(&e, bytes)))
+}
+
+/// What any self-describing format holds, with a message for each field that came twice. The one after `allowed` of them
+/// is an error where its key stands, so that a format that knows the places of its errors tells them.
+pub fn tree<'de, D: Deserializer<'de>>(deserializer: D, allowed: usize) -> Result<(Value, Vec<String>), D::Error> {
+    let mut duplicates = Vec::new();
+    let value = Tree { path: Path::ROOT, found: &mut Found { duplicates: &mut duplicates, allowed } }.deserialize(deserializer)?;
+    Ok((value, duplicates))
 }
 
 /// In the words of Go's decoder where it has them.
@@ -43,12 +50,50 @@ fn explain(e: &serde_json::Error, bytes: &[u8]) -> String {
     }
 }
 
-struct Tree<'a> {
-    path: Path<'a>,
+struct Found<'a> {
     duplicates: &'a mut Vec<String>,
+    allowed: usize,
 }
 
-impl<'de> DeserializeSeed<'de> for Tree<'_> {
+struct Tree<'a, 'f> {
+    path: Path<'a>,
+    found: &'a mut Found<'f>,
+}
+
+/// A key of a map of which `seen` is there already.
+struct Key<'a, 'f> {
+    seen: &'a Map<String, Value>,
+    path: Path<'a>,
+    found: &'a mut Found<'f>,
+}
+
+impl<'de> DeserializeSeed<'de> for Key<'_, '_> {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        deserializer.deserialize_string(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Key<'_, '_> {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<String, E> {
+        if self.seen.contains_key(key) {
+            if self.found.duplicates.len() >= self.found.allowed {
+                return Err(E::custom(key));
+            }
+            self.found.duplicates.push(format!("duplicate field \"{}\"", self.path.key(key).text()));
+        }
+        Ok(key.into())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Tree<'_, '_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -56,7 +101,7 @@ impl<'de> DeserializeSeed<'de> for Tree<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Tree<'_> {
+impl<'de> Visitor<'de> for Tree<'_, '_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -93,7 +138,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = seq.next_element_seed(Tree { path: self.path.index(items.len()), duplicates: self.duplicates })? {
+        while let Some(item) = seq.next_element_seed(Tree { path: self.path.index(items.len()), found: &mut *self.found })? {
             items.push(item);
         }
         Ok(Value::Array(items))
@@ -101,12 +146,8 @@ impl<'de> Visitor<'de> for Tree<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
-        while let Some(key) = access.next_key::<String>()? {
-            let path = self.path.key(&key);
-            let value = access.next_value_seed(Tree { path, duplicates: self.duplicates })?;
-            if map.contains_key(&key) {
-                self.duplicates.push(format!("duplicate field \"{}\"", path.text()));
-            }
+        while let Some(key) = access.next_key_seed(Key { seen: &map, path: self.path, found: &mut *self.found })? {
+            let value = access.next_value_seed(Tree { path: self.path.key(&key), found: &mut *self.found })?;
             map.insert(key, value);
         }
         Ok(Value::Object(map))
