@@ -139,6 +139,83 @@ pub fn conditions(conditions: &[Value], path: &FieldPath, errors: &mut FieldErro
     }
 }
 
+/// Whether a field of `object` is there at all.
+pub fn has(object: &Value, name: &str) -> bool {
+    !get(object, name).is_null()
+}
+
+/// The named texts of `object` must not be empty.
+pub fn required_texts(object: &Value, names: &[&str], path: &FieldPath, errors: &mut FieldErrors) {
+    for name in names.iter().filter(|name| value::text(object, &[name]).is_empty()) {
+        errors.required(&path.child(name), "");
+    }
+}
+
+/// A number of `object` is within bounds, where it is set.
+pub fn within(object: &Value, name: &str, from: i64, to: i64, path: &FieldPath, errors: &mut FieldErrors) {
+    if let Some(number) = value::int(object, &[name]).filter(|n| !(from..=to).contains(n)) {
+        errors.invalid(&path.child(name), number, &format!("must be between {from} and {to}, inclusive"));
+    }
+}
+
+/// One of a few words, where it is set.
+pub fn known(object: &Value, name: &str, allowed: &[&str], path: &FieldPath, errors: &mut FieldErrors) {
+    if let Some(found) = get(object, name).as_str().filter(|found| !allowed.contains(found)) {
+        errors.not_supported(&path.child(name), found, allowed);
+    }
+}
+
+pub fn dns_label(found: &str, path: &FieldPath, errors: &mut FieldErrors) {
+    messages(validate::dns_label(found, false), found, path, errors);
+}
+
+pub fn dns_subdomain(found: &str, path: &FieldPath, errors: &mut FieldErrors) {
+    messages(validate::dns_subdomain(found, false), found, path, errors);
+}
+
+/// No way up, and not from the root.
+pub fn descending_path(found: &str, path: &FieldPath, errors: &mut FieldErrors) {
+    if found.starts_with('/') {
+        errors.invalid(path, found, "must be a relative path");
+    }
+    no_backsteps(found, path, errors);
+}
+
+pub fn no_backsteps(found: &str, path: &FieldPath, errors: &mut FieldErrors) {
+    if found.split('/').any(|step| step == "..") {
+        errors.invalid(path, found, "must not contain '..'");
+    }
+}
+
+/// A port by its number or its name.
+pub fn port(found: &Value, path: &FieldPath, errors: &mut FieldErrors) {
+    match found {
+        Value::String(name) => messages(validate::port_name(name), name, path, errors),
+        other => {
+            let number = other.as_i64().unwrap_or(0);
+            for message in validate::port_number(number) {
+                errors.invalid(path, number, &message);
+            }
+        }
+    }
+}
+
+/// An address that is understood, and should be written otherwise.
+pub fn ip_warnings(found: &str, path: &FieldPath) -> Option<String> {
+    let plain = validate::sloppy_ip(found)?;
+    match found.parse::<std::net::IpAddr>() {
+        Ok(std::net::IpAddr::V6(ip)) if ip.to_ipv4_mapped().is_none() => (plain.to_string() != found)
+            .then(|| format!("{path}: IPv6 address {found:?} should be in RFC 5952 canonical format ({:?})", ip.to_string())),
+        Ok(std::net::IpAddr::V4(_)) => None,
+        _ => Some(format!("{path}: non-standard IP address {found:?} is invalid: use {:?}", plain.to_canonical().to_string())),
+    }
+}
+
+/// The entries of a map of texts.
+pub fn texts<'a>(object: &'a Value, path: &[&str]) -> impl Iterator<Item = (&'a str, &'a str)> {
+    value::at(object, path).and_then(Value::as_object).into_iter().flatten().map(|(k, v)| (k.as_str(), v.as_str().unwrap_or_default()))
+}
+
 /// An invalid value that is not repeated in the message.
 pub fn invalid_unquoted(path: &FieldPath, detail: &str, errors: &mut FieldErrors) {
     errors.0.push(meta::FieldError {

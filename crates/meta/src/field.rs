@@ -150,12 +150,23 @@ impl FieldErrors {
         self.push(FieldErrorType::NotSupported, path, valued(&value.into(), &detail));
     }
 
+    /// The same with the words in the order given.
+    pub fn not_supported_in_order(&mut self, path: &FieldPath, value: impl Into<serde_json::Value>, supported: &[&str]) {
+        let names: Vec<String> = supported.iter().map(|s| format!("\"{s}\"")).collect();
+        self.push(FieldErrorType::NotSupported, path, valued(&value.into(), &format!("supported values: {}", names.join(", "))));
+    }
+
+    /// Something that is not found, and where it was looked for.
+    pub fn not_found_in(&mut self, path: &FieldPath, value: impl Into<serde_json::Value>, detail: &str) {
+        self.push(FieldErrorType::NotFound, path, valued(&value.into(), detail));
+    }
+
     pub fn too_long(&mut self, path: &FieldPath, max: usize) {
         self.push(FieldErrorType::TooLong, path, format!("may not be more than {max} bytes"));
     }
 
     pub fn too_many(&mut self, path: &FieldPath, actual: usize, max: usize) {
-        self.push(FieldErrorType::TooMany, path, format!("{actual}: must have at most {max} items"));
+        self.push(FieldErrorType::TooMany, path, format!("{actual}: must have at most {max} {}", if max == 1 { "item" } else { "items" }));
     }
 
     pub fn internal(&mut self, path: &FieldPath, detail: &str) {

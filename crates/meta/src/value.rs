@@ -71,6 +71,19 @@ pub fn default(value: &mut Value, path: &[&str], to: impl Into<Value>) {
     }
 }
 
+/// The same for what upstream keeps by value, where an empty text and a zero are as good as nothing.
+pub fn fill(value: &mut Value, path: &[&str], to: impl Into<Value>) {
+    let empty = match at(value, path) {
+        None | Some(Value::Null) => true,
+        Some(Value::String(text)) => text.is_empty(),
+        Some(Value::Number(number)) => number.as_f64() == Some(0.0),
+        Some(_) => false,
+    };
+    if empty {
+        set(value, path, to);
+    }
+}
+
 /// Takes `path` out, leaving its parents.
 pub fn remove(value: &mut Value, path: &[&str]) -> Option<Value> {
     let (last, parents) = path.split_last()?;

@@ -12,6 +12,7 @@ mod persistent_volume_claim;
 mod pod;
 pub mod pod_template;
 mod replication_controller;
+mod resource_names;
 mod resource_quota;
 mod secret;
 mod service;

@@ -71,6 +71,21 @@ fn dns_subdomain_of(name: &str, unit: &str) -> Vec<String> {
     errors
 }
 
+/// Search paths of resolvers may have underscores too.
+pub fn dns_subdomain_with_underscore(name: &str) -> Vec<String> {
+    let mut errors = Vec::new();
+    if name.len() > SUBDOMAIN_MAX {
+        errors.push(too_long(SUBDOMAIN_MAX, "characters"));
+    }
+    let label = |label: &str| framed(label.strip_prefix('_').unwrap_or(label), lower_alnum, |b| lower_alnum(b) || matches!(b, b'-' | b'_'));
+    if !name.split('.').all(label) {
+        let rule = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
+        let regex = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*";
+        errors.push(regex_error(rule, regex, &["example.com"]));
+    }
+    errors
+}
+
 pub fn dns_label(name: &str, is_prefix: bool) -> Vec<String> {
     let name = masked(name, is_prefix);
     let mut errors = Vec::new();

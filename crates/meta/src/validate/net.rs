@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+const CANONICAL: &str = "must be in canonical form";
+
 pub fn port_number(port: i64) -> Vec<String> {
     if (1..=65535).contains(&port) { Vec::new() } else { vec!["must be between 1 and 65535, inclusive".into()] }
 }
@@ -24,6 +26,11 @@ pub fn port_name(name: &str) -> Vec<String> {
         errors.push("must not begin or end with a hyphen".into());
     }
     errors
+}
+
+/// An address as Go's old parser read it.
+pub fn sloppy_ip(text: &str) -> Option<IpAddr> {
+    parse_sloppy(text)
 }
 
 /// Go's old parser let leading zeros pass in IPv4 octets, and older objects have them.
@@ -57,17 +64,14 @@ pub fn ip(text: &str) -> Vec<String> {
         return vec!["must not be an IPv4-mapped IPv6 address".into()];
     }
     if parsed.to_string() != text {
-        return vec![format!("must be in canonical form (\"{parsed}\")")];
+        return vec![format!("{CANONICAL} (\"{parsed}\")")];
     }
     Vec::new()
 }
 
-/// An address as fields from before strict validation accept it.
+/// An address as fields from before strict validation accept it: any form but an ambiguous one.
 pub fn legacy_ip(text: &str) -> Vec<String> {
-    match parse_sloppy(text) {
-        Some(_) => Vec::new(),
-        None => vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".into()],
-    }
+    ip(text).into_iter().filter(|message| !message.starts_with(CANONICAL)).collect()
 }
 
 fn parse_cidr(text: &str, sloppy: bool) -> Option<(IpAddr, u32)> {
@@ -97,7 +101,7 @@ fn network(ip: IpAddr, length: u32) -> IpAddr {
 /// A network in its canonical form.
 pub fn cidr(text: &str) -> Vec<String> {
     let Some((ip, length)) = parse_cidr(text, true) else {
-        return legacy_cidr(text);
+        return vec!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".into()];
     };
     if parse_cidr(text, false).is_none() {
         return vec!["must not have leading 0s in IP or prefix length".into()];
@@ -109,13 +113,10 @@ pub fn cidr(text: &str) -> Vec<String> {
         return vec!["must not have bits set beyond the prefix length".into()];
     }
     let canonical = format!("{ip}/{length}");
-    if canonical != text { vec![format!("must be in canonical form (\"{canonical}\")")] } else { Vec::new() }
+    if canonical != text { vec![format!("{CANONICAL} (\"{canonical}\")")] } else { Vec::new() }
 }
 
-/// A network as fields from before strict validation accept it.
+/// A network as fields from before strict validation accept it: any form but an ambiguous one.
 pub fn legacy_cidr(text: &str) -> Vec<String> {
-    match parse_cidr(text, true) {
-        Some(_) => Vec::new(),
-        None => vec!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".into()],
-    }
+    cidr(text).into_iter().filter(|message| !message.starts_with(CANONICAL)).collect()
 }

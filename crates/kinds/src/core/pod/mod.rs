@@ -1,6 +1,9 @@
 //! One or more containers that live and die together on one node.
 
 mod phase;
+mod prepare;
+mod resize;
+mod status;
 mod subresources;
 mod update;
 
@@ -9,8 +12,8 @@ use crate::kind::built_in;
 use crate::rules::{get, path};
 use crate::{Column, Kind, Names, Scope, Subresource, table};
 use jiff::Timestamp;
-use meta::{FieldErrors, value};
-use serde_json::{Value, json};
+use meta::{FieldErrors, validate, value};
+use serde_json::Value;
 use std::borrow::Cow;
 
 pub struct Pod;
@@ -38,18 +41,24 @@ impl Kind for Pod {
     }
 
     fn prepare_create(&self, object: &mut Value) {
-        let qos = pod_template::qos(get(object, "spec"));
-        let mut status = json!({"phase": "Pending", "qosClass": qos});
-        if !value::items(object, &["spec", "schedulingGates"]).is_empty() {
-            let message = "Scheduling is blocked due to non-empty scheduling gates";
-            status["conditions"] = json!([{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": message,
-                "lastTransitionTime": meta::time::now()}]);
-        }
-        value::set(object, &["status"], status);
+        prepare::create(object);
     }
 
     fn validate(&self, object: &Value) -> FieldErrors {
-        pod_template::validate_spec(get(object, "spec"), get(object, "metadata"), &path("spec"))
+        update::whole(object)
+    }
+
+    fn validate_create(&self, object: &Value) -> FieldErrors {
+        let mut errors = FieldErrors::new();
+        let (spec, at) = (get(object, "spec"), path("spec"));
+        if !value::items(spec, &["ephemeralContainers"]).is_empty() {
+            errors.forbidden(&at.child("ephemeralContainers"), "cannot be set on create");
+        }
+        if !value::text(spec, &["nodeName"]).is_empty() && !value::items(spec, &["schedulingGates"]).is_empty() {
+            errors.forbidden(&at.child("nodeName"), "cannot be set until all schedulingGates have been cleared");
+        }
+        pod_template::annotations::agree(get(object, "metadata"), spec, &at, &mut errors);
+        errors
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> FieldErrors {
@@ -58,18 +67,26 @@ impl Kind for Pod {
 
     /// What a node says stays even where a client leaves it out.
     fn prepare_status(&self, new: &mut Value, old: &Value) {
-        let status = new.get("status").cloned().unwrap_or_else(|| json!({}));
-        let managed = value::at(new, &["metadata", "managedFields"]).cloned();
-        *new = old.clone();
-        value::set(new, &["status"], status);
-        value::carry(new, old, &["status", "qosClass"]);
-        if let Some(managed) = managed {
-            value::set(new, &["metadata", "managedFields"], managed);
-        }
+        status::prepare(new, old);
+    }
+
+    fn validate_status(&self, new: &Value, old: &Value) -> FieldErrors {
+        status::validate(new, old)
     }
 
     fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
-        if old.is_some() { Vec::new() } else { pod_template::spec_warnings(get(object, "spec"), &path("spec")) }
+        if old.is_some() {
+            return Vec::new();
+        }
+        let name = value::text(object, &["metadata", "name"]);
+        let wrong = validate::dns_label(name, false);
+        let mut texts = Vec::new();
+        if !wrong.is_empty() {
+            let why = "this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended";
+            texts.push(format!("metadata.name: {why}: [{}]", wrong.join(" ")));
+        }
+        texts.extend(pod_template::spec_warnings(get(object, "spec"), get(object, "metadata"), &meta::FieldPath::root(), false));
+        texts
     }
 
     fn selectable_fields(&self) -> Vec<Cow<'static, str>> {

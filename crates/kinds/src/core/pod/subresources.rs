@@ -1,8 +1,8 @@
 //! What is asked of a pod besides itself.
 
-use super::update;
+use super::{resize, update};
 use crate::Subresource;
-use meta::{ApiError, FieldErrors, GroupResource, value};
+use meta::{ApiError, GroupResource, value};
 use serde_json::{Value, json};
 
 pub fn all() -> Vec<Subresource> {
@@ -23,7 +23,7 @@ pub fn all() -> Vec<Subresource> {
         Subresource::Connect { name: "log", kind: ("", "", "Pod"), verbs: &["get"] },
         Subresource::Connect { name: "portforward", kind: ("", "", "PodPortForwardOptions"), verbs: stream },
         Subresource::Connect { name: "proxy", kind: ("", "", "PodProxyOptions"), verbs: proxy },
-        Subresource::Update { name: "resize", verbs: change, prepare: update::only_resources, validate: |_, _| FieldErrors::new() },
+        Subresource::Update { name: "resize", verbs: change, prepare: resize::only_resources, validate: resize::validate },
         Subresource::Status,
     ]
 }

@@ -1,211 +1,231 @@
 //! What containers may not be.
 
-use super::{probes, volumes};
-use crate::rules::{self, get};
-use meta::{FieldErrors, FieldPath, Quantity, validate, value};
+use super::security;
+use super::{Context, env, mounts, probes, resources};
+use crate::rules::{self, get, has};
+use meta::{FieldErrors, FieldPath, validate, value};
 use serde_json::Value;
 use std::collections::HashSet;
 
 const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
+const PROBES: [&str; 4] = ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"];
+/// What an ephemeral container has in common with others.
+const EPHEMERAL: [&str; 17] = [
+    "name",
+    "image",
+    "command",
+    "args",
+    "workingDir",
+    "envFrom",
+    "env",
+    "volumeMounts",
+    "volumeDevices",
+    "terminationMessagePath",
+    "terminationMessagePolicy",
+    "imagePullPolicy",
+    "securityContext",
+    "stdin",
+    "stdinOnce",
+    "tty",
+    "targetContainerName",
+];
 
-pub struct Pod<'a> {
-    pub volumes: &'a [Value],
-    pub host_network: bool,
-}
-
-pub fn all(spec: &Value, at: &FieldPath, errors: &mut FieldErrors) {
-    let pod = Pod { volumes: value::items(spec, &["volumes"]), host_network: value::flag(spec, &["hostNetwork"]) };
+pub fn all(spec: &Value, pod: &Context<'_>, at: &FieldPath, errors: &mut FieldErrors) {
     let (containers, inits) = (value::items(spec, &["containers"]), value::items(spec, &["initContainers"]));
+    let mut names: HashSet<&str> = HashSet::new();
     if containers.is_empty() {
         errors.required(&at.child("containers"), "");
     }
-    let mut names = HashSet::new();
-    let mut host_ports = HashSet::new();
     for (i, container) in containers.iter().enumerate() {
         let here = at.child("containers").index(i);
-        one(container, &pod, &here, &mut names, errors);
-        ports(container, &pod, &here, Some(&mut host_ports), errors);
-        probes::all(container, &here, errors);
-        if !value::text(container, &["restartPolicy"]).is_empty() && value::items(container, &["restartPolicyRules"]).is_empty() {
-            errors.forbidden(&here.child("restartPolicy"), "may not be set for non-init containers");
-        }
+        common(container, pod, &here, errors);
+        unique(container, &mut names, &here, errors);
+        probes::all(container, pod, &here, errors);
+        restart_rules(container, &here, errors);
+    }
+    let mut taken = HashSet::new();
+    for (i, container) in containers.iter().enumerate() {
+        host_ports(container, &at.child("containers").index(i), &mut taken, errors);
     }
     for (i, container) in inits.iter().enumerate() {
         let here = at.child("initContainers").index(i);
-        one(container, &pod, &here, &mut names, errors);
-        let policy = value::text(container, &["restartPolicy"]);
-        let sidecar = policy == "Always";
-        if !policy.is_empty() && !sidecar {
-            errors.not_supported(&here.child("restartPolicy"), policy, &["Always"]);
-        }
-        ports(container, &pod, &here, sidecar.then_some(&mut host_ports), errors);
+        common(container, pod, &here, errors);
+        restart_rules(container, &here, errors);
+        unique(container, &mut names, &here, errors);
+        host_ports(container, &here, &mut HashSet::new(), errors);
+        let sidecar = value::text(container, &["restartPolicy"]) == "Always";
         if sidecar {
-            probes::all(container, &here, errors);
+            probes::all(container, pod, &here, errors);
         } else {
-            for name in ["livenessProbe", "readinessProbe", "startupProbe", "lifecycle"] {
-                if !get(container, name).is_null() {
-                    errors.forbidden(&here.child(name), "may not be set for init containers without restartPolicy=Always");
+            for name in PROBES.into_iter().filter(|name| has(container, name)) {
+                errors.forbidden(&here.child(name), "may not be set for init containers without restartPolicy=Always");
+            }
+            for (j, policy) in value::items(container, &["resizePolicy"]).iter().enumerate() {
+                if value::text(policy, &["restartPolicy"]) == "RestartContainer" {
+                    let here = here.child("resizePolicy").index(j).child("restartPolicy");
+                    errors.invalid(&here, "RestartContainer", "must not be set to 'RestartContainer' for non-sidecar initContainers");
                 }
+            }
+        }
+    }
+    let others = names.clone();
+    for (i, container) in value::items(spec, &["ephemeralContainers"]).iter().enumerate() {
+        let here = at.child("ephemeralContainers").index(i);
+        common(container, pod, &here, errors);
+        if pod.is_pod {
+            image_is_trimmed(container, &here, errors);
+        }
+        unique(container, &mut names, &here, errors);
+        let target = value::text(container, &["targetContainerName"]);
+        if !target.is_empty() && !others.contains(target) {
+            errors.not_found(&here.child("targetContainerName"), target);
+        }
+        for (name, found) in container.as_object().into_iter().flatten() {
+            let empty = found.is_null() || rules::same(found, &Value::Null);
+            if !EPHEMERAL.contains(&name.as_str()) && !empty {
+                errors.forbidden(&here.child(name), "cannot be set for an Ephemeral Container");
+            }
+        }
+        for (j, mount) in value::items(container, &["volumeMounts"]).iter().enumerate() {
+            for name in ["subPath", "subPathExpr"].into_iter().filter(|name| !value::text(mount, &[name]).is_empty()) {
+                errors.forbidden(&here.child("volumeMounts").index(j).child(name), "cannot be set for an Ephemeral Container");
             }
         }
     }
 }
 
-fn one(container: &Value, pod: &Pod<'_>, at: &FieldPath, names: &mut HashSet<String>, errors: &mut FieldErrors) {
+fn unique<'a>(container: &'a Value, names: &mut HashSet<&'a str>, at: &FieldPath, errors: &mut FieldErrors) {
+    let name = value::text(container, &["name"]);
+    if !names.insert(name) {
+        errors.duplicate(&at.child("name"), name);
+    }
+}
+
+pub fn image_is_trimmed(container: &Value, at: &FieldPath, errors: &mut FieldErrors) {
+    let image = value::text(container, &["image"]);
+    if image.trim() != image {
+        errors.invalid(&at.child("image"), image, "must not have leading or trailing whitespace");
+    }
+}
+
+fn common(container: &Value, pod: &Context<'_>, at: &FieldPath, errors: &mut FieldErrors) {
     let name = value::text(container, &["name"]);
     if name.is_empty() {
         errors.required(&at.child("name"), "");
     } else {
-        rules::messages(validate::dns_label(name, false), name, &at.child("name"), errors);
-        if !names.insert(name.to_string()) {
-            errors.duplicate(&at.child("name"), name);
-        }
+        rules::dns_label(name, &at.child("name"), errors);
     }
-    let image = value::text(container, &["image"]);
-    if image.is_empty() {
-        errors.required(&at.child("image"), "");
-    } else if image.trim() != image {
-        errors.invalid(&at.child("image"), image, "must not have leading or trailing whitespace");
+    rules::required_texts(container, &["image"], at, errors);
+    match value::text(container, &["terminationMessagePolicy"]) {
+        "" => errors.required(&at.child("terminationMessagePolicy"), ""),
+        "File" | "FallbackToLogsOnError" => {}
+        other => errors.not_supported_in_order(&at.child("terminationMessagePolicy"), other, &["File", "FallbackToLogsOnError"]),
     }
-    rules::one_of(value::text(container, &["imagePullPolicy"]), &PULL_POLICIES, &at.child("imagePullPolicy"), errors);
-    rules::one_of(
-        value::text(container, &["terminationMessagePolicy"]),
-        &["FallbackToLogsOnError", "File"],
-        &at.child("terminationMessagePolicy"),
-        errors,
-    );
-    environment(container, at, errors);
-    volumes::mounts(container, pod.volumes, at, errors);
-    resources(get(container, "resources"), &at.child("resources"), errors);
-    security(get(container, "securityContext"), &at.child("securityContext"), errors);
+    ports(container, &at.child("ports"), errors);
+    env::variables(value::items(container, &["env"]), &at.child("env"), errors);
+    env::from(value::items(container, &["envFrom"]), &at.child("envFrom"), errors);
+    mounts::mounts(container, pod, at, errors);
+    mounts::devices(container, pod, at, errors);
+    pull_policy(value::text(container, &["imagePullPolicy"]), &at.child("imagePullPolicy"), errors);
+    resources::container(get(container, "resources"), &pod.claims, &at.child("resources"), errors);
+    resources::resize_policy(container, pod.restart, &at.child("resizePolicy"), errors);
+    security::container(get(container, "securityContext"), pod.host_users, &at.child("securityContext"), errors);
 }
 
-fn ports(container: &Value, pod: &Pod<'_>, at: &FieldPath, mut taken: Option<&mut HashSet<String>>, errors: &mut FieldErrors) {
+pub fn pull_policy(found: &str, at: &FieldPath, errors: &mut FieldErrors) {
+    rules::one_of(found, &PULL_POLICIES, at, errors);
+}
+
+fn ports(container: &Value, at: &FieldPath, errors: &mut FieldErrors) {
     let ports = value::items(container, &["ports"]);
+    let mut names = HashSet::new();
     for (i, port) in ports.iter().enumerate() {
-        let here = at.child("ports").index(i);
+        let here = at.index(i);
         let name = value::text(port, &["name"]);
         if !name.is_empty() {
-            rules::messages(validate::port_name(name), name, &here.child("name"), errors);
-            if ports[..i].iter().any(|p| value::text(p, &["name"]) == name) {
+            let wrong = validate::port_name(name);
+            if wrong.is_empty() && !names.insert(name) {
                 errors.duplicate(&here.child("name"), name);
             }
+            rules::messages(wrong, name, &here.child("name"), errors);
         }
-        match value::int(port, &["containerPort"]).unwrap_or(0) {
-            0 => errors.required(&here.child("containerPort"), ""),
-            number => {
-                for message in validate::port_number(number) {
-                    errors.invalid(&here.child("containerPort"), number, &message);
+        for field in ["containerPort", "hostPort"] {
+            match value::int(port, &[field]).unwrap_or(0) {
+                0 if field == "containerPort" => errors.required(&here.child(field), ""),
+                0 => {}
+                number => {
+                    for message in validate::port_number(number) {
+                        errors.invalid(&here.child(field), number, &message);
+                    }
                 }
             }
         }
-        let host = value::int(port, &["hostPort"]).unwrap_or(0);
-        if host != 0 {
-            for message in validate::port_number(host) {
-                errors.invalid(&here.child("hostPort"), host, &message);
-            }
-            if pod.host_network && Some(host) != value::int(port, &["containerPort"]) {
-                errors.invalid(
-                    &here.child("containerPort"),
-                    get(port, "containerPort").clone(),
-                    "must match `hostPort` when `hostNetwork` is true",
-                );
-            }
-            let identity = format!("{}/{}/{host}", value::text(port, &["protocol"]), value::text(port, &["hostIP"]));
-            if let Some(taken) = taken.as_mut()
-                && !taken.insert(identity.clone())
-            {
-                errors.duplicate(&here.child("hostPort"), identity);
-            }
-        }
-        let protocol = value::text(port, &["protocol"]);
-        if protocol.is_empty() {
-            errors.required(&here.child("protocol"), "");
-        }
-        rules::one_of(protocol, &PROTOCOLS, &here.child("protocol"), errors);
+        rules::one_of(value::text(port, &["protocol"]), &PROTOCOLS, &here.child("protocol"), errors);
     }
 }
 
-fn environment(container: &Value, at: &FieldPath, errors: &mut FieldErrors) {
-    for (i, env) in value::items(container, &["env"]).iter().enumerate() {
-        let here = at.child("env").index(i);
-        let name = value::text(env, &["name"]);
-        if name.is_empty() {
-            errors.required(&here.child("name"), "");
-        } else {
-            rules::messages(validate::relaxed_env_var_name(name), name, &here.child("name"), errors);
+fn host_ports(container: &Value, at: &FieldPath, taken: &mut HashSet<String>, errors: &mut FieldErrors) {
+    for (i, port) in value::items(container, &["ports"]).iter().enumerate() {
+        let host = value::int(port, &["hostPort"]).unwrap_or(0);
+        let identity = format!("{}/{}/{host}", value::text(port, &["protocol"]), value::text(port, &["hostIP"]));
+        if host != 0 && !taken.insert(identity.clone()) {
+            errors.duplicate(&at.child("ports").index(i).child("hostPort"), identity);
         }
-        let from = get(env, "valueFrom");
-        if from.is_null() {
+    }
+}
+
+/// On the node's own network a port is the same inside and outside.
+pub fn host_network(spec: &Value, is_pod: bool, at: &FieldPath, errors: &mut FieldErrors) {
+    if !value::flag(spec, &["hostNetwork"]) {
+        return;
+    }
+    for (i, container) in value::items(spec, &["containers"]).iter().enumerate() {
+        for (j, port) in value::items(container, &["ports"]).iter().enumerate() {
+            let number = |name: &str| value::int(port, &[name]).unwrap_or(0);
+            let host = number("hostPort");
+            if (is_pod || host != 0) && host != number("containerPort") {
+                let here = at.child("containers").index(i).child("ports").index(j).child("hostPort");
+                errors.invalid(&here, host, "must match `containerPort` when `hostNetwork` is true");
+            }
+        }
+    }
+}
+
+/// When a container restarts, where it differs from its pod.
+fn restart_rules(container: &Value, at: &FieldPath, errors: &mut FieldErrors) {
+    let policy = get(container, "restartPolicy");
+    let all = value::items(container, &["restartPolicyRules"]);
+    match policy.as_str() {
+        None if !all.is_empty() => errors.required(&at.child("restartPolicy"), "must specify restartPolicy when restart rules are used"),
+        None => {}
+        Some(policy) if !["Always", "Never", "OnFailure"].contains(&policy) => {
+            errors.not_supported(&at.child("restartPolicy"), policy, &["Always", "Never", "OnFailure"]);
+        }
+        Some(_) => {}
+    }
+    if all.len() > 20 {
+        errors.too_many(&at.child("restartPolicyRules"), all.len(), 20);
+    }
+    for (i, rule) in all.iter().enumerate() {
+        let here = at.child("restartPolicyRules").index(i);
+        let action = value::text(rule, &["action"]);
+        if !["Restart", "RestartAllContainers"].contains(&action) {
+            errors.not_supported(&here.child("action"), action, &["Restart", "RestartAllContainers"]);
+        }
+        let codes = get(rule, "exitCodes");
+        let here = here.child("exitCodes");
+        if codes.is_null() {
+            errors.required(&here, "must be specified");
             continue;
         }
-        let given = from.as_object().map_or(0, |m| m.values().filter(|v| !v.is_null()).count());
-        let here = here.child("valueFrom");
-        if given == 0 {
-            errors.invalid(
-                &here,
-                "",
-                "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
-            );
-        } else if given > 1 {
-            errors.invalid(&here, "", "may not have more than one field specified at a time");
+        let operator = value::text(codes, &["operator"]);
+        if !["In", "NotIn"].contains(&operator) {
+            errors.not_supported(&here.child("operator"), operator, &["In", "NotIn"]);
         }
-        if !value::text(env, &["value"]).is_empty() {
-            errors.invalid(&here, "", "may not be specified when `value` is not empty");
-        }
-        for name in ["configMapKeyRef", "secretKeyRef"] {
-            let reference = get(from, name);
-            if reference.is_null() {
-                continue;
-            }
-            let key = value::text(reference, &["key"]);
-            if key.is_empty() {
-                errors.required(&here.child(name).child("key"), "");
-            } else {
-                rules::messages(validate::config_map_key(key), key, &here.child(name).child("key"), errors);
-            }
-        }
-    }
-}
-
-pub fn resources(found: &Value, at: &FieldPath, errors: &mut FieldErrors) {
-    let amount = |kind: &str, name: &str| value::at(found, &[kind, name]).and_then(|q| Quantity::from_value(q).ok());
-    for kind in ["limits", "requests"] {
-        for (name, text) in get(found, kind).as_object().into_iter().flatten() {
-            let here = at.child(kind).key(name);
-            rules::messages(validate::qualified_name(name), name, &here, errors);
-            if !name.contains('/') && !matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") && !name.starts_with("hugepages-") {
-                errors.invalid(&here, name.as_str(), "must be a standard resource for containers");
-            }
-            if amount(kind, name).is_some_and(|q| q.signum() < 0) {
-                errors.invalid(&here, text.clone(), rules::NOT_NEGATIVE);
-            }
-        }
-    }
-    for (name, request) in get(found, "requests").as_object().into_iter().flatten() {
-        if let (Some(asked), Some(mut limit)) = (amount("requests", name), amount("limits", name)) {
-            let text = value::text(found, &["limits", name]).to_string();
-            limit.sub(&asked);
-            if limit.signum() < 0 {
-                errors.invalid(&at.child("requests"), request.clone(), &format!("must be less than or equal to {name} limit of {text}"));
-            } else if !limit.is_zero() && (name.contains('/') || name.starts_with("hugepages-")) {
-                errors.invalid(&at.child("requests"), request.clone(), &format!("must be equal to {name} limit of {text}"));
-            }
-        }
-    }
-}
-
-fn security(found: &Value, at: &FieldPath, errors: &mut FieldErrors) {
-    rules::not_negative(found, &["runAsUser", "runAsGroup"], at, errors);
-    let privileged = value::flag(found, &["privileged"]);
-    let adds_admin = value::items(found, &["capabilities", "add"]).iter().any(|c| c == "CAP_SYS_ADMIN");
-    if get(found, "allowPrivilegeEscalation") == &Value::Bool(false) {
-        if privileged {
-            errors.invalid(at, found.clone(), "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
-        }
-        if adds_admin {
-            errors.invalid(at, found.clone(), "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
+        let values = value::items(codes, &["values"]).len();
+        if values > 255 {
+            errors.too_many(&here.child("values"), values, 255);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What a pod is where its manifest does not say (`SetDefaults_PodSpec` and its kin).
 
+use super::resources;
+use crate::core::resource_names;
 use crate::rules::get;
 use meta::value;
 use serde_json::{Value, json};
@@ -27,10 +29,10 @@ pub fn default_spec(spec: &mut Value, place: Place) {
             value::set(spec, &[to], name);
         }
     }
-    value::default(spec, &["restartPolicy"], "Always");
+    value::fill(spec, &["restartPolicy"], "Always");
     value::default(spec, &["terminationGracePeriodSeconds"], 30);
-    value::default(spec, &["dnsPolicy"], "ClusterFirst");
-    value::default(spec, &["schedulerName"], "default-scheduler");
+    value::fill(spec, &["dnsPolicy"], "ClusterFirst");
+    value::fill(spec, &["schedulerName"], "default-scheduler");
     value::default(spec, &["securityContext"], json!({}));
     if place == Place::Pod {
         value::default(spec, &["enableServiceLinks"], true);
@@ -39,19 +41,45 @@ pub fn default_spec(spec: &mut Value, place: Place) {
                 requests_from_limits(container);
             }
         }
+        pod_resources(spec);
     }
     if place == Place::Pod && value::flag(spec, &["hostNetwork"]) {
         for name in ["containers", "initContainers"] {
             for container in value::items_mut(spec, &[name]) {
                 for port in value::items_mut(container, &["ports"]) {
                     let number = get(port, "containerPort").clone();
-                    value::default(port, &["hostPort"], number);
+                    value::fill(port, &["hostPort"], number);
                 }
             }
         }
     }
     for volume in value::items_mut(spec, &["volumes"]) {
         default_volume(volume);
+    }
+}
+
+/// What a pod as a whole asks for, where it says only part of it.
+fn pod_resources(spec: &mut Value) {
+    let own = get(spec, "resources").clone();
+    let some = |kind: &str| own.get(kind).and_then(Value::as_object).is_some_and(|m| !m.is_empty());
+    if some("limits") || some("requests") {
+        for (name, limit) in resources::aggregate(spec, "limits") {
+            if resource_names::is_huge_page(&name) && value::at(&own, &["requests", &name]).is_none() {
+                value::default(spec, &["resources", "limits", &name], limit.to_string());
+            }
+        }
+    }
+    let limits = value::at(spec, &["resources", "limits"]).and_then(Value::as_object).cloned().unwrap_or_default();
+    if limits.is_empty() {
+        return;
+    }
+    for (name, amount) in resources::aggregate(spec, "requests") {
+        if resource_names::is_pod_level(&name) && resource_names::may_overcommit(&name) {
+            value::default(spec, &["resources", "requests", &name], amount.to_string());
+        }
+    }
+    for (name, limit) in limits.into_iter().filter(|(name, _)| resource_names::is_pod_level(name)) {
+        value::default(spec, &["resources", "requests", &name], limit);
     }
 }
 
@@ -67,16 +95,13 @@ pub fn default_container(container: &mut Value) {
     if !container.is_object() {
         return;
     }
-    let latest = match value::text(container, &["image"]).rsplit_once('/').map_or(value::text(container, &["image"]), |(_, name)| name) {
-        image if image.contains('@') => false,
-        image => image.split_once(':').is_none_or(|(_, tag)| tag == "latest"),
-    };
-    value::default(container, &["imagePullPolicy"], if latest { "Always" } else { "IfNotPresent" });
-    value::default(container, &["terminationMessagePath"], "/dev/termination-log");
-    value::default(container, &["terminationMessagePolicy"], "File");
+    let policy = pull_policy(value::text(container, &["image"]));
+    value::fill(container, &["imagePullPolicy"], policy);
+    value::fill(container, &["terminationMessagePath"], "/dev/termination-log");
+    value::fill(container, &["terminationMessagePolicy"], "File");
     value::default(container, &["resources"], json!({}));
     for port in value::items_mut(container, &["ports"]) {
-        value::default(port, &["protocol"], "TCP");
+        value::fill(port, &["protocol"], "TCP");
     }
     for env in value::items_mut(container, &["env"]) {
         if value::at(env, &["valueFrom", "fieldRef"]).is_some() {
@@ -98,14 +123,29 @@ pub fn default_container(container: &mut Value) {
     }
 }
 
+/// Always for what may be another image tomorrow: one without tag and digest, or tagged `latest`.
+fn pull_policy(image: &str) -> &'static str {
+    let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
+    let (path, tag) = match name.rsplit_once(':') {
+        Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
+        _ => (name, None),
+    };
+    // What is no reference at all has no tag either.
+    let repository =
+        path.split_once('/').filter(|(host, _)| host.contains(['.', ':']) || *host == "localhost").map_or(path, |(_, rest)| rest);
+    let is_reference = !repository.is_empty() && !repository.bytes().any(|b| b.is_ascii_uppercase() || b == b' ');
+    let latest = tag == Some("latest") || (tag.is_none() && digest.is_none());
+    if is_reference && latest { "Always" } else { "IfNotPresent" }
+}
+
 fn default_http(http: &mut Value) {
-    value::default(http, &["path"], "/");
-    value::default(http, &["scheme"], "HTTP");
+    value::fill(http, &["path"], "/");
+    value::fill(http, &["scheme"], "HTTP");
 }
 
 fn default_probe(probe: &mut Value) {
     for (name, number) in [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)] {
-        value::default(probe, &[name], number);
+        value::fill(probe, &[name], number);
     }
     if let Some(http) = probe.get_mut("httpGet") {
         default_http(http);
@@ -140,6 +180,10 @@ fn default_volume(volume: &mut Value) {
             default_item(item);
         }
     }
+    if get(volume, "image").is_object() {
+        let policy = pull_policy(value::text(volume, &["image", "reference"]));
+        value::fill(volume, &["image", "pullPolicy"], policy);
+    }
     if get(volume, "iscsi").is_object() {
         value::default(volume, &["iscsi", "iscsiInterface"], "default");
     }
@@ -160,6 +204,16 @@ fn default_item(item: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn images_that_may_change_are_always_pulled() {
+        for image in ["nginx", "nginx:latest", "reg:5000/a/b", "nginx:latest@sha256:0123", "Reg.example:5000/x"] {
+            assert_eq!(pull_policy(image), "Always", "{image}");
+        }
+        for image in ["nginx:1", "nginx@sha256:0123", "reg:5000/a:1", "Nginx"] {
+            assert_eq!(pull_policy(image), "IfNotPresent", "{image}");
+        }
+    }
 
     #[test]
     fn a_minimal_pod_gets_what_upstream_gives_it() {

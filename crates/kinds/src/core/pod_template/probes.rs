@@ -1,78 +1,135 @@
 //! What probes and hooks may not be.
 
-use crate::rules::{self, get};
+use super::Context;
+use crate::rules::{self, get, has};
 use meta::{FieldErrors, FieldPath, validate, value};
 use serde_json::Value;
 
-const HANDLERS: [&str; 5] = ["exec", "httpGet", "tcpSocket", "grpc", "sleep"];
+const PROBE_HANDLERS: [&str; 4] = ["exec", "httpGet", "tcpSocket", "grpc"];
+const HOOK_HANDLERS: [&str; 4] = ["exec", "httpGet", "tcpSocket", "sleep"];
+const SIGNALS: [&str; 34] = [
+    "SIGABRT",
+    "SIGALRM",
+    "SIGBUS",
+    "SIGCHLD",
+    "SIGCLD",
+    "SIGCONT",
+    "SIGFPE",
+    "SIGHUP",
+    "SIGILL",
+    "SIGINT",
+    "SIGIO",
+    "SIGIOT",
+    "SIGKILL",
+    "SIGPIPE",
+    "SIGPOLL",
+    "SIGPROF",
+    "SIGPWR",
+    "SIGQUIT",
+    "SIGSEGV",
+    "SIGSTKFLT",
+    "SIGSTOP",
+    "SIGSYS",
+    "SIGTERM",
+    "SIGTRAP",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGUSR1",
+    "SIGUSR2",
+    "SIGVTALRM",
+    "SIGWINCH",
+    "SIGXCPU",
+    "SIGXFSZ",
+];
 
-fn port(found: &Value, at: &FieldPath, errors: &mut FieldErrors) {
-    match found {
-        Value::String(name) => rules::messages(validate::port_name(name), name, at, errors),
-        other => {
-            let number = other.as_i64().unwrap_or(0);
-            for message in validate::port_number(number) {
-                errors.invalid(at, number, &message);
-            }
-        }
+/// Exactly one way to act.
+fn handler(found: &Value, kinds: &[&str], grace: Option<i64>, at: &FieldPath, errors: &mut FieldErrors) {
+    let mut given = kinds.iter().filter(|kind| has(found, kind));
+    match given.next() {
+        None => errors.required(at, "must specify a handler type"),
+        Some(first) => act(first, get(found, first), grace, &at.child(first), errors),
+    }
+    for more in given {
+        errors.forbidden(&at.child(more), "may not specify more than 1 handler type");
     }
 }
 
-/// Exactly one way to act.
-fn handler(found: &Value, at: &FieldPath, errors: &mut FieldErrors) {
-    let given: Vec<&str> = HANDLERS.iter().filter(|h| !get(found, h).is_null()).copied().collect();
-    if given.is_empty() {
-        errors.required(at, "must specify a handler type");
-    }
-    for more in given.iter().skip(1) {
-        errors.forbidden(&at.child(more), "may not specify more than 1 handler type");
-    }
-    match given.first() {
-        Some(&"exec") if value::items(found, &["exec", "command"]).is_empty() => errors.required(&at.child("exec").child("command"), ""),
-        Some(&"httpGet") => {
-            let http = at.child("httpGet");
-            if value::text(found, &["httpGet", "path"]).is_empty() {
-                errors.required(&http.child("path"), "");
+fn act(kind: &str, found: &Value, grace: Option<i64>, at: &FieldPath, errors: &mut FieldErrors) {
+    match kind {
+        "exec" if value::items(found, &["command"]).is_empty() => errors.required(&at.child("command"), ""),
+        "httpGet" => {
+            rules::required_texts(found, &["path"], at, errors);
+            rules::port(get(found, "port"), &at.child("port"), errors);
+            let scheme = value::text(found, &["scheme"]);
+            if !["HTTP", "HTTPS"].contains(&scheme) {
+                errors.not_supported(&at.child("scheme"), scheme, &["HTTP", "HTTPS"]);
             }
-            port(get(get(found, "httpGet"), "port"), &http.child("port"), errors);
-            rules::one_of(value::text(found, &["httpGet", "scheme"]), &["HTTP", "HTTPS"], &http.child("scheme"), errors);
-            for header in value::items(found, &["httpGet", "httpHeaders"]) {
+            for header in value::items(found, &["httpHeaders"]) {
                 let name = value::text(header, &["name"]);
-                rules::messages(validate::http_header_name(name), name, &http.child("httpHeaders"), errors);
+                rules::messages(validate::http_header_name(name), name, &at.child("httpHeaders"), errors);
             }
         }
-        Some(&"tcpSocket") => port(get(get(found, "tcpSocket"), "port"), &at.child("tcpSocket").child("port"), errors),
-        Some(&"grpc") => port(get(get(found, "grpc"), "port"), &at.child("grpc").child("port"), errors),
+        "tcpSocket" | "grpc" => rules::port(get(found, "port"), &at.child("port"), errors),
+        "sleep" => {
+            let seconds = value::int(found, &["seconds"]).unwrap_or(0);
+            if let Some(grace) = grace.filter(|grace| seconds < 0 || seconds > *grace) {
+                let why = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+                errors.invalid(at, seconds, &why);
+            }
+        }
         _ => {}
     }
 }
 
-pub fn all(container: &Value, at: &FieldPath, errors: &mut FieldErrors) {
-    for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
-        let probe = get(container, name);
-        if probe.is_null() {
-            continue;
-        }
-        let at = at.child(name);
-        handler(probe, &at, errors);
+pub fn all(container: &Value, pod: &Context<'_>, at: &FieldPath, errors: &mut FieldErrors) {
+    if has(container, "lifecycle") {
+        lifecycle(get(container, "lifecycle"), pod, &at.child("lifecycle"), errors);
+    }
+    for name in ["livenessProbe", "readinessProbe", "startupProbe"].into_iter().filter(|name| has(container, name)) {
+        let (probe, at) = (get(container, name), at.child(name));
+        handler(probe, &PROBE_HANDLERS, pod.grace, &at, errors);
         let numbers = ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"];
         rules::not_negative(probe, &numbers, &at, errors);
-        let successes = value::int(probe, &["successThreshold"]).unwrap_or(1);
-        if name != "readinessProbe" && successes != 1 {
+        let grace = value::int(probe, &["terminationGracePeriodSeconds"]);
+        if let Some(seconds) = grace.filter(|s| *s <= 0) {
+            errors.invalid(&at.child("terminationGracePeriodSeconds"), seconds, "must be greater than 0");
+        }
+        let successes = value::int(probe, &["successThreshold"]).unwrap_or(0);
+        if name == "readinessProbe" {
+            if let Some(seconds) = grace {
+                errors.invalid(&at.child("terminationGracePeriodSeconds"), seconds, "must not be set for readinessProbes");
+            }
+        } else if successes != 1 {
             errors.invalid(&at.child("successThreshold"), successes, "must be 1");
         }
-        if let Some(seconds) = value::int(probe, &["terminationGracePeriodSeconds"]) {
-            if name == "readinessProbe" {
-                errors.invalid(&at.child("terminationGracePeriodSeconds"), seconds, "must not be set for readinessProbes");
-            } else if seconds <= 0 {
-                errors.invalid(&at.child("terminationGracePeriodSeconds"), seconds, "must be greater than 0");
-            }
-        }
     }
-    for hook in ["postStart", "preStop"] {
-        let found = value::at(container, &["lifecycle", hook]).unwrap_or(&Value::Null);
-        if !found.is_null() {
-            handler(found, &at.child("lifecycle").child(hook), errors);
-        }
+}
+
+fn lifecycle(found: &Value, pod: &Context<'_>, at: &FieldPath, errors: &mut FieldErrors) {
+    for hook in ["postStart", "preStop"].into_iter().filter(|hook| has(found, hook)) {
+        handler(get(found, hook), &HOOK_HANDLERS, pod.grace, &at.child(hook), errors);
     }
+    let Some(signal) = get(found, "stopSignal").as_str() else { return };
+    let at = at.child("stopSignal");
+    match pod.os {
+        "" => errors.forbidden(&at, "may not be set for containers with empty `spec.os.name`"),
+        "windows" if !["SIGKILL", "SIGTERM"].contains(&signal) => errors.not_supported(&at, signal, &["SIGKILL", "SIGTERM"]),
+        "linux" if !is_signal(signal) => {
+            let realtime = (1..=15).map(|n| format!("SIGRTMIN+{n}")).chain((1..=14).map(|n| format!("SIGRTMAX-{n}")));
+            let names: Vec<String> =
+                SIGNALS.iter().map(ToString::to_string).chain(["SIGRTMIN".into(), "SIGRTMAX".into()]).chain(realtime).collect();
+            errors.not_supported(&at, signal, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        _ => {}
+    }
+}
+
+fn is_signal(signal: &str) -> bool {
+    let offset = |prefix: &str, most: u32| {
+        let rest = signal.strip_prefix(prefix);
+        rest.is_some_and(|n| !n.starts_with('0') && n.parse::<u32>().is_ok_and(|n| (1..=most).contains(&n)))
+    };
+    SIGNALS.contains(&signal) || matches!(signal, "SIGRTMIN" | "SIGRTMAX") || offset("SIGRTMIN+", 15) || offset("SIGRTMAX-", 14)
 }

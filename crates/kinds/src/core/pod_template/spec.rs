@@ -1,223 +1,194 @@
 //! What a pod spec may not be.
 
-use super::{containers, volumes};
-use crate::rules::{self, get};
+use super::{Context, containers, resources, scheduling, security, volumes, windows};
+use crate::rules::{self, get, has};
 use meta::{FieldErrors, FieldPath, validate, value};
 use serde_json::Value;
+use std::collections::HashSet;
 
-const RESTART_POLICIES: [&str; 3] = ["Always", "Never", "OnFailure"];
-const DNS_POLICIES: [&str; 4] = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
-const EFFECTS: [&str; 3] = ["NoExecute", "NoSchedule", "PreferNoSchedule"];
-const OPERATORS: [&str; 6] = ["DoesNotExist", "Exists", "Gt", "In", "Lt", "NotIn"];
+const RESTART_POLICIES: [&str; 3] = ["Always", "OnFailure", "Never"];
+const DNS_POLICIES: [&str; 4] = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
+const MIRROR: &str = "kubernetes.io/config.mirror";
 
-pub fn validate_spec(spec: &Value, metadata: &Value, at: &FieldPath) -> FieldErrors {
+/// `metadata` is that of a pod, and none for a template.
+pub fn validate_spec(spec: &Value, metadata: Option<&Value>, at: &FieldPath) -> FieldErrors {
     let mut errors = FieldErrors::new();
-    let _ = metadata;
-    volumes::all(value::items(spec, &["volumes"]), &at.child("volumes"), &mut errors);
-    containers::all(spec, at, &mut errors);
-    let restart = value::text(spec, &["restartPolicy"]);
-    rules::one_of(restart, &RESTART_POLICIES, &at.child("restartPolicy"), &mut errors);
-    rules::one_of(value::text(spec, &["dnsPolicy"]), &DNS_POLICIES, &at.child("dnsPolicy"), &mut errors);
-    if value::text(spec, &["dnsPolicy"]) == "None" && value::items(spec, &["dnsConfig", "nameservers"]).is_empty() {
-        errors.required(&at.child("dnsConfig").child("nameservers"), "must provide at least one DNS nameserver when `dnsPolicy` is None");
+    let e = &mut errors;
+    let pod_name = metadata.map_or("", |m| value::text(m, &["name"]));
+    if !has(spec, "terminationGracePeriodSeconds") {
+        e.required(&at.child("terminationGracePeriodSeconds"), "");
     }
-    rules::not_negative(spec, &["terminationGracePeriodSeconds"], at, &mut errors);
-    for (name, check) in [
-        ("serviceAccountName", validate::dns_subdomain as fn(&str, bool) -> Vec<String>),
-        ("nodeName", validate::dns_subdomain),
-        ("priorityClassName", validate::dns_subdomain),
-        ("runtimeClassName", validate::dns_subdomain),
-        ("hostname", validate::dns_label),
-        ("subdomain", validate::dns_label),
-    ] {
-        let found = value::text(spec, &[name]);
-        if !found.is_empty() {
-            rules::messages(check(found, false), found, &at.child(name), &mut errors);
+    let claims = value::items(spec, &["resourceClaims"]);
+    let context = Context {
+        volumes: volumes::all(spec, pod_name, metadata.is_some(), &at.child("volumes"), e),
+        claims: claims.iter().map(|c| value::text(c, &["name"])).filter(|name| !name.is_empty()).collect(),
+        grace: value::int(spec, &["terminationGracePeriodSeconds"]),
+        host_users: get(spec, "hostUsers") != &Value::Bool(false),
+        restart: value::text(spec, &["restartPolicy"]),
+        os: value::text(spec, &["os", "name"]),
+        is_pod: metadata.is_some(),
+    };
+    resource_claims(claims, metadata, &at.child("resourceClaims"), e);
+    containers::all(spec, &context, at, e);
+    resources::pod(spec, &context.claims, at, e);
+    containers::host_network(spec, context.is_pod, at, e);
+    one_of_in_order(context.restart, &RESTART_POLICIES, &at.child("restartPolicy"), e);
+    one_of_in_order(value::text(spec, &["dnsPolicy"]), &DNS_POLICIES, &at.child("dnsPolicy"), e);
+    e.extend(validate::labels(get(spec, "nodeSelector"), &at.child("nodeSelector")));
+    security::pod(spec, at, e);
+    scheduling::affinity(get(spec, "affinity"), &at.child("affinity"), e);
+    dns_config(spec, &at.child("dnsConfig"), e);
+    for (i, gate) in value::items(spec, &["readinessGates"]).iter().enumerate() {
+        let name = value::text(gate, &["conditionType"]);
+        rules::messages(validate::qualified_name(name), name, &at.child("readinessGates").index(i).child("conditionType"), e);
+    }
+    scheduling_gates(value::items(spec, &["schedulingGates"]), &at.child("schedulingGates"), e);
+    scheduling::spread(value::items(spec, &["topologySpreadConstraints"]), &at.child("topologySpreadConstraints"), e);
+    windows::host_process(spec, at, e);
+    security::own_users(spec, at, e);
+    names(spec, at, e);
+    scheduling::tolerations(value::items(spec, &["tolerations"]), &at.child("tolerations"), e);
+    for (i, alias) in value::items(spec, &["hostAliases"]).iter().enumerate() {
+        let (ip, here) = (value::text(alias, &["ip"]), at.child("hostAliases").index(i));
+        rules::messages(validate::legacy_ip(ip), ip, &here.child("ip"), e);
+        for (j, name) in value::items(alias, &["hostnames"]).iter().filter_map(Value::as_str).enumerate() {
+            rules::dns_subdomain(name, &here.child("hostnames").index(j), e);
         }
     }
-    if let Some(seconds) = value::int(spec, &["activeDeadlineSeconds"]).filter(|s| !(1..=i64::from(i32::MAX)).contains(s)) {
-        errors.invalid(&at.child("activeDeadlineSeconds"), seconds, "must be between 1 and 2147483647, inclusive");
-    }
-    if value::flag(spec, &["shareProcessNamespace"]) && value::flag(spec, &["hostPID"]) {
-        errors.invalid(
-            &at.child("securityContext").child("shareProcessNamespace"),
-            true,
-            "ShareProcessNamespace and HostPID cannot both be enabled",
-        );
-    }
-    for (key, text) in get(spec, "nodeSelector").as_object().into_iter().flatten() {
-        let at = at.child("nodeSelector");
-        rules::messages(validate::qualified_name(key), key, &at, &mut errors);
-        let text = text.as_str().unwrap_or("");
-        rules::messages(validate::label_value(text), text, &at, &mut errors);
-    }
-    tolerations(value::items(spec, &["tolerations"]), &at.child("tolerations"), &mut errors);
-    affinity(get(spec, "affinity"), &at.child("affinity"), &mut errors);
-    spread(value::items(spec, &["topologySpreadConstraints"]), &at.child("topologySpreadConstraints"), &mut errors);
-    let security = at.child("securityContext");
-    let names = ["runAsUser", "runAsGroup", "fsGroup"];
-    rules::not_negative(get(spec, "securityContext"), &names, &security, &mut errors);
-    for (i, alias) in value::items(spec, &["hostAliases"]).iter().enumerate() {
-        let ip = value::text(alias, &["ip"]);
-        rules::messages(validate::legacy_ip(ip), ip, &at.child("hostAliases").index(i).child("ip"), &mut errors);
-    }
+    classes(spec, at, e);
+    let overhead = serde_json::json!({"limits": get(spec, "overhead")});
+    resources::container(&overhead, &Default::default(), &at.child("overhead"), e);
+    security::operating_system(spec, at, e);
+    resources::file_volumes(spec, at, e);
     errors
 }
 
-fn tolerations(all: &[Value], at: &FieldPath, errors: &mut FieldErrors) {
-    for (i, toleration) in all.iter().enumerate() {
-        let here = at.index(i);
-        let key = value::text(toleration, &["key"]);
-        let operator = value::text(toleration, &["operator"]);
-        if !key.is_empty() {
-            rules::messages(validate::qualified_name(key), key, &here.child("key"), errors);
-        } else if operator != "Exists" {
-            errors.invalid(
-                &here.child("operator"),
-                operator,
-                "operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
-            );
+fn one_of_in_order(found: &str, allowed: &[&str], at: &FieldPath, errors: &mut FieldErrors) {
+    if found.is_empty() {
+        errors.required(at, "");
+    } else if !allowed.contains(&found) {
+        errors.not_supported_in_order(at, found, allowed);
+    }
+}
+
+fn names(spec: &Value, at: &FieldPath, errors: &mut FieldErrors) {
+    if let Some(name) = get(spec, "hostnameOverride").as_str() {
+        let here = at.child("hostnameOverride");
+        if value::flag(spec, &["setHostnameAsFQDN"]) {
+            errors.forbidden(&here, "may not be specified when setHostnameAsFQDN is true");
         }
-        let effect = value::text(toleration, &["effect"]);
-        match operator {
-            "" | "Equal" => {
-                let found = value::text(toleration, &["value"]);
-                rules::messages(validate::label_value(found), found, &here.child("operator"), errors);
-            }
-            "Exists" => {
-                if !value::text(toleration, &["value"]).is_empty() {
-                    errors.invalid(
-                        &here.child("operator"),
-                        value::text(toleration, &["value"]),
-                        "value must be empty when `operator` is 'Exists'",
-                    );
-                }
-            }
-            other => errors.not_supported(&here.child("operator"), other, &["Equal", "Exists"]),
+        if value::flag(spec, &["hostNetwork"]) {
+            errors.forbidden(&here, "may not be specified when hostNetwork is true");
         }
-        if !effect.is_empty() {
-            rules::one_of(effect, &EFFECTS, &here.child("effect"), errors);
+        if name.len() > 64 {
+            errors.too_long(&here, 64);
         }
-        if !get(toleration, "tolerationSeconds").is_null() && effect != "NoExecute" {
-            errors.invalid(&here.child("effect"), effect, "effect must be 'NoExecute' when `tolerationSeconds` is set");
+        rules::dns_subdomain(name, &here, errors);
+    }
+    let given = |name: &str| Some(value::text(spec, &[name])).filter(|found| !found.is_empty());
+    for name in ["serviceAccountName", "nodeName"] {
+        if let Some(found) = given(name) {
+            rules::dns_subdomain(found, &at.child(name), errors);
+        }
+    }
+    rules::within(spec, "activeDeadlineSeconds", 1, i32::MAX.into(), at, errors);
+    for name in ["hostname", "subdomain"] {
+        if let Some(found) = given(name) {
+            rules::dns_label(found, &at.child(name), errors);
         }
     }
 }
 
-fn affinity(found: &Value, at: &FieldPath, errors: &mut FieldErrors) {
-    let required = "requiredDuringSchedulingIgnoredDuringExecution";
-    let preferred = "preferredDuringSchedulingIgnoredDuringExecution";
-    let node = get(found, "nodeAffinity");
-    if !node.is_null() {
-        let at = at.child("nodeAffinity");
-        if !get(node, required).is_null() {
-            let terms = value::items(node, &[required, "nodeSelectorTerms"]);
-            let here = at.child(required).child("nodeSelectorTerms");
-            if terms.is_empty() {
-                errors.required(&here, "must have at least one node selector term");
-            }
-            for (i, term) in terms.iter().enumerate() {
-                node_term(term, &here.index(i), errors);
-            }
-        }
-        for (i, weighted) in value::items(node, &[preferred]).iter().enumerate() {
-            let here = at.child(preferred).index(i);
-            weight(weighted, &here, errors);
-            node_term(get(weighted, "preference"), &here.child("preference"), errors);
-        }
+fn classes(spec: &Value, at: &FieldPath, errors: &mut FieldErrors) {
+    let priority = value::text(spec, &["priorityClassName"]);
+    if !priority.is_empty() {
+        rules::dns_subdomain(priority, &at.child("priorityClassName"), errors);
     }
-    for name in ["podAffinity", "podAntiAffinity"] {
-        let at = at.child(name);
-        for (i, term) in value::items(found, &[name, required]).iter().enumerate() {
-            pod_term(term, &at.child(required).index(i), errors);
-        }
-        for (i, weighted) in value::items(found, &[name, preferred]).iter().enumerate() {
-            let here = at.child(preferred).index(i);
-            weight(weighted, &here, errors);
-            pod_term(get(weighted, "podAffinityTerm"), &here.child("podAffinityTerm"), errors);
+    if let Some(name) = get(spec, "runtimeClassName").as_str() {
+        rules::dns_subdomain(name, &at.child("runtimeClassName"), errors);
+    }
+    if let Some(policy) = get(spec, "preemptionPolicy").as_str() {
+        one_of_in_order(policy, &["PreemptLowerPriority", "Never"], &at.child("preemptionPolicy"), errors);
+    }
+}
+
+fn scheduling_gates(gates: &[Value], at: &FieldPath, errors: &mut FieldErrors) {
+    let mut seen = HashSet::new();
+    for (i, gate) in gates.iter().enumerate() {
+        let name = value::text(gate, &["name"]);
+        rules::messages(validate::qualified_name(name), name, &at.index(i), errors);
+        if !seen.insert(name) {
+            errors.duplicate(&at.index(i), name);
         }
     }
 }
 
-fn weight(found: &Value, at: &FieldPath, errors: &mut FieldErrors) {
-    let weight = value::int(found, &["weight"]).unwrap_or(0);
-    if !(1..=100).contains(&weight) {
-        errors.invalid(&at.child("weight"), weight, "must be in the range 1-100");
+fn dns_config(spec: &Value, at: &FieldPath, errors: &mut FieldErrors) {
+    let config = get(spec, "dnsConfig");
+    let servers = value::items(config, &["nameservers"]);
+    if value::text(spec, &["dnsPolicy"]) == "None" {
+        if config.is_null() {
+            return errors.required(at, "must provide `dnsConfig` when `dnsPolicy` is None");
+        }
+        if servers.is_empty() {
+            return errors.required(&at.child("nameservers"), "must provide at least one DNS nameserver when `dnsPolicy` is None");
+        }
+    }
+    if servers.len() > 3 {
+        errors.invalid(&at.child("nameservers"), servers.to_vec(), "must not have more than 3 nameservers");
+    }
+    for (i, ip) in servers.iter().filter_map(Value::as_str).enumerate() {
+        rules::messages(validate::legacy_ip(ip), ip, &at.child("nameservers").index(i), errors);
+    }
+    let searches: Vec<&str> = value::items(config, &["searches"]).iter().filter_map(Value::as_str).collect();
+    let here = at.child("searches");
+    if searches.len() > 32 {
+        errors.invalid(&here, searches.clone(), "must not have more than 32 search paths");
+    }
+    if searches.join(" ").len() > 2048 {
+        errors.invalid(&here, searches.clone(), "must not have more than 2048 characters (including spaces) in the search list");
+    }
+    for (i, search) in searches.into_iter().enumerate().filter(|(_, search)| *search != ".") {
+        let search = search.strip_suffix('.').unwrap_or(search);
+        rules::messages(validate::dns_subdomain_with_underscore(search), search, &here.index(i), errors);
+    }
+    for (i, option) in value::items(config, &["options"]).iter().enumerate() {
+        if value::text(option, &["name"]).is_empty() {
+            errors.required(&at.child("options").index(i), "must not be empty");
+        }
     }
 }
 
-fn node_term(term: &Value, at: &FieldPath, errors: &mut FieldErrors) {
-    for (i, expression) in value::items(term, &["matchExpressions"]).iter().enumerate() {
-        let here = at.child("matchExpressions").index(i);
-        let operator = value::text(expression, &["operator"]);
-        let values = value::items(expression, &["values"]).len();
-        match operator {
-            "In" | "NotIn" if values == 0 => errors.required(&here.child("values"), "must be specified when `operator` is 'In' or 'NotIn'"),
-            "Exists" | "DoesNotExist" if values > 0 => {
-                errors.forbidden(&here.child("values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+fn resource_claims(claims: &[Value], metadata: Option<&Value>, at: &FieldPath, errors: &mut FieldErrors) {
+    let mirror = metadata.is_some_and(|m| value::at(m, &["annotations", MIRROR]).is_some());
+    let mut seen = HashSet::new();
+    for (i, claim) in claims.iter().enumerate() {
+        if mirror {
+            errors.forbidden(&FieldPath::root(), "static pods do not support resource claims");
+            continue;
+        }
+        let (here, name) = (at.index(i), value::text(claim, &["name"]));
+        if name.is_empty() {
+            errors.required(&here.child("name"), "");
+        } else if seen.contains(name) {
+            errors.duplicate(&here.child("name"), name);
+        } else {
+            rules::dns_label(name, &here.child("name"), errors);
+            seen.insert(name);
+        }
+        let sources = ["resourceClaimName", "resourceClaimTemplateName"];
+        match sources.iter().filter(|name| has(claim, name)).count() {
+            0 => errors.invalid(&here, claim.clone(), "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"),
+            2 => {
+                let why = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified";
+                errors.invalid(&here, claim.clone(), why);
             }
-            "Gt" | "Lt" if values != 1 => {
-                errors.required(&here.child("values"), "must be specified single value when `operator` is 'Lt' or 'Gt'")
-            }
-            other if !OPERATORS.contains(&other) => errors.invalid(&here.child("operator"), other, "not a valid selector operator"),
             _ => {}
         }
-        let key = value::text(expression, &["key"]);
-        rules::messages(validate::qualified_name(key), key, &here.child("key"), errors);
-    }
-}
-
-fn pod_term(term: &Value, at: &FieldPath, errors: &mut FieldErrors) {
-    for name in ["labelSelector", "namespaceSelector"] {
-        if !get(term, name).is_null() {
-            errors.extend(validate::label_selector(get(term, name), &at.child(name)));
-        }
-    }
-    let key = value::text(term, &["topologyKey"]);
-    if key.is_empty() {
-        errors.required(&at.child("topologyKey"), "can not be empty");
-    } else {
-        rules::messages(validate::qualified_name(key), key, &at.child("topologyKey"), errors);
-    }
-}
-
-fn spread(all: &[Value], at: &FieldPath, errors: &mut FieldErrors) {
-    for (i, constraint) in all.iter().enumerate() {
-        let here = at.index(i);
-        let skew = value::int(constraint, &["maxSkew"]).unwrap_or(0);
-        if skew <= 0 {
-            errors.invalid(&here.child("maxSkew"), skew, "must be greater than zero");
-        }
-        if value::text(constraint, &["topologyKey"]).is_empty() {
-            errors.required(&here.child("topologyKey"), "can not be empty");
-        }
-        let action = value::text(constraint, &["whenUnsatisfiable"]);
-        if !matches!(action, "DoNotSchedule" | "ScheduleAnyway") {
-            errors.not_supported(&here.child("whenUnsatisfiable"), action, &["DoNotSchedule", "ScheduleAnyway"]);
-        }
-        if !get(constraint, "labelSelector").is_null() {
-            errors.extend(validate::label_selector(get(constraint, "labelSelector"), &here.child("labelSelector")));
-        }
-    }
-}
-
-/// What works and probably is not meant.
-pub fn warnings(spec: &Value, at: &FieldPath) -> Vec<String> {
-    let mut texts = Vec::new();
-    for (name, list) in [("containers", value::items(spec, &["containers"])), ("initContainers", value::items(spec, &["initContainers"]))] {
-        for (i, container) in list.iter().enumerate() {
-            let env = value::items(container, &["env"]);
-            for (j, entry) in env.iter().enumerate() {
-                if env[..j].iter().any(|e| get(e, "name") == get(entry, "name")) {
-                    let text = value::text(entry, &["name"]);
-                    let here = at.child(name).index(i).child("env").index(j);
-                    texts.push(format!("{here}: hides previous definition of \"{text}\", which may be dropped when using apply"));
-                }
+        for name in sources {
+            if let Some(found) = get(claim, name).as_str() {
+                rules::dns_subdomain(found, &here.child(name), errors);
             }
         }
     }
-    if value::text(spec, &["serviceAccount"]) != value::text(spec, &["serviceAccountName"]) {
-        texts.push(format!("{}: deprecated, use spec.serviceAccountName instead", at.child("serviceAccount")));
-    }
-    texts
 }
