@@ -29,6 +29,7 @@ pub async fn dispatch(context: &Context, query: &Query, request: Request<Body>) 
         }
         return routes::built_in(context, query).await;
     };
+    context.warnings.add(resource.kind.deprecated());
     // `/namespaces/x` is in its own namespace, as authorization sees it.
     let in_namespace = !attributes.namespace.is_empty() && !is_namespaces(resource);
     let misplaced = if resource.namespaced() {

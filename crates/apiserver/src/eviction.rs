@@ -42,8 +42,7 @@ impl Handler for Evictions {
             context.server.delete_object(&pods, namespace, name, Some(pod.uid()), grace).await?;
         }
         let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
-        let response = Response::builder().status(StatusCode::CREATED).header(CONTENT_TYPE, "application/json");
-        response.body(body::full(status.to_string())).map_err(ApiError::internal)
+        Ok(crate::negotiate::output(&parts.headers, &query, false)?.respond(StatusCode::CREATED, &status))
     }
 }
 
@@ -88,7 +87,7 @@ async fn budget(context: &Context, pod: &Value, dry_run: bool) -> Result<(), Api
         return take(&mut one.clone(), &name, &context.attributes.name);
     }
     let pod_name = context.attributes.name.clone();
-    context.server.update_object(&budgets, namespace, &name, |b: &mut Value| take(b, &name, &pod_name)).await.map(|_| ())
+    context.server.update_status(&budgets, namespace, &name, |b: &mut Value| take(b, &name, &pod_name)).await.map(|_| ())
 }
 
 /// Spends one of the budget's disruptions.

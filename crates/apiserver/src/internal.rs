@@ -63,12 +63,34 @@ impl ApiServer {
         registry::create(&own.task(self), object, false).await
     }
 
-    /// Changes any part of an object, its status included, as often as it takes.
+    /// Changes an object, but for its status, as often as it takes.
     pub async fn update_object(
         &self,
         resource: &GroupResource,
         namespace: &str,
         name: &str,
+        change: impl FnMut(&mut Value) -> Result<(), ApiError> + Send,
+    ) -> Result<Value, ApiError> {
+        self.update_part(resource, namespace, name, Part::Main, change).await
+    }
+
+    /// Changes an object's status, as often as it takes.
+    pub async fn update_status(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+        change: impl FnMut(&mut Value) -> Result<(), ApiError> + Send,
+    ) -> Result<Value, ApiError> {
+        self.update_part(resource, namespace, name, Part::Status, change).await
+    }
+
+    async fn update_part(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+        part: Part,
         mut change: impl FnMut(&mut Value) -> Result<(), ApiError> + Send,
     ) -> Result<Value, ApiError> {
         let own = Own::new(self, resource, "update", namespace, name)?;
@@ -79,7 +101,7 @@ impl ApiServer {
             value::remove(&mut object, &["metadata", "resourceVersion"]);
             Ok(Changed::new(object))
         };
-        Ok(registry::update(&own.task(self), name, Part::Decided, false, &mut changed).await?.0)
+        Ok(registry::update(&own.task(self), name, part, false, &mut changed).await?.0)
     }
 
     pub async fn delete_object(

@@ -13,6 +13,7 @@ pub mod authorizer;
 pub mod body;
 pub mod catalog;
 mod chain;
+mod components;
 pub mod connect;
 pub mod conversion;
 pub mod core;

@@ -79,11 +79,13 @@ impl ApiServer {
         let objects: Arc<dyn Objects> = config.core.clone();
         let webhooks = Arc::new(Webhooks::new(objects));
         let admission = admission::standard(&config, &webhooks)?;
+        let mut handlers = config.handlers.clone();
+        handlers.on("", "componentstatuses", "", Arc::new(crate::components::ComponentStatuses));
         let inner = Inner {
             core: config.core.clone(),
             authenticator: config.authenticator.clone(),
             authorizer: config.authorizer.clone(),
-            handlers: config.handlers.clone(),
+            handlers,
             admission,
             webhooks,
             metrics: Metrics::default(),

@@ -172,6 +172,11 @@ pub trait Kind: Send + Sync + 'static {
         names.plural.to_string()
     }
 
+    /// What everybody who asks for it is told, where it should not be used any more.
+    fn deprecated(&self) -> &str {
+        ""
+    }
+
     /// False for kinds that are answered and never kept (reviews).
     fn stored(&self) -> bool {
         true

@@ -200,6 +200,32 @@ pub fn port(found: &Value, path: &FieldPath, errors: &mut FieldErrors) {
     }
 }
 
+/// An address that traffic can be sent to from elsewhere.
+pub fn endpoint_ip(found: &str, path: &FieldPath, errors: &mut FieldErrors) {
+    use std::net::IpAddr;
+    let Some(ip) = validate::sloppy_ip(found) else {
+        errors.invalid(path, found, "must be a valid IP address");
+        return;
+    };
+    let mut refuse = |why: &str| errors.invalid(path, found, why);
+    if ip.is_unspecified() {
+        refuse(&format!("may not be unspecified ({found})"));
+    }
+    if ip.is_loopback() {
+        refuse("may not be in the loopback range (127.0.0.0/8, ::1/128)");
+    }
+    let (link, multicast) = match ip {
+        IpAddr::V4(v4) => (v4.is_link_local(), matches!(v4.octets(), [224, 0, 0, _])),
+        IpAddr::V6(v6) => (v6.is_unicast_link_local(), v6.segments()[0] & 0xff0f == 0xff02),
+    };
+    if link {
+        refuse("may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+    }
+    if multicast {
+        refuse("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
+    }
+}
+
 /// An address that is understood, and should be written otherwise.
 pub fn ip_warnings(found: &str, path: &FieldPath) -> Option<String> {
     let plain = validate::sloppy_ip(found)?;

@@ -26,8 +26,8 @@ fn id(group: &str, version: &str, resource: &str) -> String {
     format!("{}/{version}/{resource}", if group.is_empty() { "core" } else { group })
 }
 
-/// Served upstream by default, and not here: all in alpha or beta, or internal to the server.
-const NOT_SERVED: [&str; 3] = ["alpha", "beta", "core/v1/componentstatuses"];
+/// Served upstream by default, and not here: all in alpha or beta.
+const NOT_SERVED: [&str; 2] = ["alpha", "beta"];
 
 /// A line for each resource and subresource with all that discovery says of it.
 fn described(kind: &Arc<dyn Kind>) -> BTreeMap<String, String> {

@@ -135,6 +135,10 @@ impl FieldErrors {
         self.push(FieldErrorType::Duplicate, path, value.into().to_string());
     }
 
+    pub fn duplicate_because(&mut self, path: &FieldPath, value: impl Into<serde_json::Value>, detail: &str) {
+        self.push(FieldErrorType::Duplicate, path, valued(&value.into(), detail));
+    }
+
     pub fn not_found(&mut self, path: &FieldPath, value: impl Into<serde_json::Value>) {
         self.push(FieldErrorType::NotFound, path, value.into().to_string());
     }

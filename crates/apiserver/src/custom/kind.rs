@@ -239,8 +239,8 @@ impl Kind for CustomKind {
         self.check(new, Some(old))
     }
 
-    fn warnings(&self, _object: &Value, _old: Option<&Value>) -> Vec<String> {
-        self.deprecation.iter().cloned().collect()
+    fn deprecated(&self) -> &str {
+        self.deprecation.as_deref().unwrap_or_default()
     }
 
     fn selectable_fields(&self) -> Vec<Cow<'static, str>> {

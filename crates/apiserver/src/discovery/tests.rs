@@ -17,9 +17,6 @@ fn published(file: &str) -> Option<Value> {
 /// Kinds that a stock server keeps in an older version than this one does, so that their hashes differ.
 const STORED_OLDER: [&str; 3] = ["customresourcedefinitions", "mutatingadmissionpolicies", "mutatingadmissionpolicybindings"];
 
-/// Deprecated since 1.19, and answered by no part of this platform.
-const NOT_SERVED: &str = "componentstatuses";
-
 /// Whatever is served is shown as a stock server shows it.
 #[test]
 fn resource_lists_agree_with_those_of_a_stock_api_server() {
@@ -38,7 +35,7 @@ fn resource_lists_agree_with_those_of_a_stock_api_server() {
                 }
                 r
             };
-            for resource in theirs["resources"].as_array().into_iter().flatten().filter(|r| r["name"] != NOT_SERVED) {
+            for resource in theirs["resources"].as_array().into_iter().flatten() {
                 match ours["resources"].as_array().into_iter().flatten().find(|r| r["name"] == resource["name"]) {
                     Some(ours) if bare(ours) == bare(resource) => {}
                     Some(ours) => wrong.push(format!("{gv}: {ours} instead of {resource}")),

@@ -18,8 +18,10 @@ const TRIES: usize = 32;
 pub enum Part {
     Main,
     Status,
-    /// The whole, by a subresource that has decided itself what changes.
+    /// The whole, by a subresource that has decided itself what changes; it is looked at like any other change.
     Decided,
+    /// What no client may change, by a subresource that is about just that and has looked itself (`pods/binding`).
+    Bound,
     Update {
         prepare: fn(&mut Value, &Value),
         validate: fn(&Value, &Value) -> FieldErrors,
@@ -126,7 +128,7 @@ async fn once(
         Part::Main => kind.prepare_update(&mut new, &old),
         Part::Status => prepare_status(task, &mut new, &old),
         Part::Update { prepare, .. } => prepare(&mut new, &old),
-        Part::Decided => {}
+        Part::Decided | Part::Bound => {}
     }
     generation::keep(&mut new, &old);
     kind.default(&mut new);
@@ -224,7 +226,11 @@ fn validate(task: &Task<'_>, name: &str, part: Part, new: &Value, old: &Value) -
         }
         Part::Status => errors.extend(kind.validate_status(new, old)),
         Part::Update { validate, .. } => errors.extend(validate(new, old)),
-        Part::Decided => {}
+        Part::Decided => {
+            errors.extend(kind.validate(new));
+            errors.extend(kind.validate_update(new, old));
+        }
+        Part::Bound => {}
     }
     if errors.is_empty() { Ok(()) } else { Err(task.invalid(name, &errors)) }
 }

@@ -58,7 +58,7 @@ pub async fn part(call: &Call<'_>, kind: (&str, &str, &str), mutate: Mutation, b
         };
         Ok(Changed { shown: Some(shown), ..Changed::new(old.cloned().unwrap_or_default()) })
     };
-    registry::update(&task, call.name, Part::Decided, false, &mut change).await?;
+    registry::update(&task, call.name, Part::Bound, false, &mut change).await?;
     let answer = answer.lock();
     Ok(call.output.respond(StatusCode::CREATED, &answer))
 }

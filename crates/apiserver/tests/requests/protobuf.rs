@@ -1,6 +1,7 @@
 //! What typed clients send by default.
 
-use crate::support::{Server, server};
+use crate::support::{MAPS, PODS, Server, server};
+use futures::StreamExt;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use kinds::wire;
@@ -34,8 +35,78 @@ async fn objects_lists_and_options_travel_as_protobuf() {
     let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0, "propagationPolicy": "Background"});
     let (code, gone) = s.typed("DELETE", &format!("{maps}/m"), options).await;
     assert_eq!(code, 200, "{gone}");
-    let (code, status) = s.typed("GET", &format!("{maps}?watch=true"), Value::Null).await;
-    assert_eq!((code.as_u16(), &status["kind"]), (406, &json!("Status")));
+}
+
+/// The frames of a watch until there are enough: type and object of each.
+async fn frames(s: &Server, uri: &str, accept: &str, enough: usize) -> Vec<(String, Value)> {
+    let response = s.send("GET", uri, &[("accept", accept)], String::new()).await;
+    assert_eq!((response.status().as_u16(), &response.headers()["content-type"]), (200, &WATCH.parse().unwrap()), "{uri}");
+    let mut stream = response.into_body().into_data_stream();
+    let (mut bytes, mut found): (Vec<u8>, Vec<(String, Value)>) = (Vec::new(), Vec::new());
+    while found.len() < enough {
+        let next = tokio::time::timeout(std::time::Duration::from_secs(20), stream.next()).await;
+        bytes.extend_from_slice(&next.unwrap_or_else(|_| panic!("{uri}: only {found:?}")).unwrap().unwrap());
+        while let Some(length) = bytes.first_chunk::<4>().map(|l| u32::from_be_bytes(*l) as usize).filter(|l| bytes.len() >= l + 4) {
+            let frame: Vec<u8> = bytes.drain(..length + 4).skip(4).collect();
+            // Field 1 is the type; field 2 holds the object in its envelope, which begins with the magic number.
+            let ty = String::from_utf8(frame[2..2 + frame[1] as usize].to_vec()).unwrap();
+            let at = frame.windows(4).position(|w| w == b"k8s\0").unwrap();
+            found.push((ty, wire::decode(&frame[at..]).unwrap()));
+        }
+    }
+    found
+}
+
+const WATCH: &str = "application/vnd.kubernetes.protobuf;stream=watch";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_and_bare_metadata_travel_as_protobuf() {
+    let (s, _dir) = server().await;
+    s.map("a").await;
+    let partial = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+    for (accept, kind, data) in
+        [(wire::MEDIA_TYPE, "ConfigMap", true), (WATCH, "ConfigMap", true), (partial, "PartialObjectMetadata", false)]
+    {
+        let uri = format!(
+            "{MAPS}?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&labelSelector=n=a"
+        );
+        let found = frames(&s, &uri, accept, 2).await;
+        let (ty, object) = &found[0];
+        assert_eq!((ty.as_str(), &object["kind"], &object["metadata"]["name"]), ("ADDED", &json!(kind), &json!("a")), "{accept}");
+        assert_eq!(object.get("apiVersion").is_some_and(|v| v == "v1"), data, "{accept}");
+        assert_eq!((found[1].0.as_str(), &found[1].1["kind"]), ("BOOKMARK", &json!(kind)), "{accept}");
+    }
+    let list = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+    let response = s.send("GET", &format!("{MAPS}?labelSelector=n=a"), &[("accept", list)], String::new()).await;
+    let list = wire::decode(&response.into_body().collect().await.unwrap().to_bytes()).unwrap();
+    assert_eq!((&list["kind"], &list["items"][0]["metadata"]["name"]), (&json!("PartialObjectMetadataList"), &json!("a")), "{list}");
+}
+
+/// What typed clients send to be answered at once: nothing of it is stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_and_subresources_travel_as_protobuf() {
+    let (s, _dir) = server().await;
+    s.default_account().await;
+    let access = json!({"kind": "SubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {}, "spec": {
+        "user": "somebody", "resourceAttributes": {"verb": "get", "resource": "pods", "namespace": "default"}}, "status": {"allowed": false}});
+    let (code, answer) = s.typed("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", access).await;
+    assert_eq!((code.as_u16(), &answer["status"]["allowed"]), (201, &json!(true)), "{answer}");
+    let token = json!({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {}, "spec": {"audiences": [], "expirationSeconds": 3600}});
+    let (code, answer) = s.typed("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", token).await;
+    assert_eq!(code, 201, "{answer}");
+    assert!(answer["status"]["token"].as_str().is_some_and(|t| !t.is_empty()), "{answer}");
+    let pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let (code, answer) = s.typed("POST", PODS, pod).await;
+    assert_eq!(code, 201, "{answer}");
+    let binding = json!({"kind": "Binding", "apiVersion": "v1", "metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}});
+    let (code, answer) = s.typed("POST", &format!("{PODS}/p/binding"), binding).await;
+    assert_eq!((code.as_u16(), &answer["status"]), (201, &json!("Success")), "{answer}");
+    let eviction =
+        json!({"kind": "Eviction", "apiVersion": "policy/v1", "metadata": {"name": "p"}, "deleteOptions": {"gracePeriodSeconds": 0}});
+    let (code, answer) = s.typed("POST", &format!("{PODS}/p/eviction"), eviction).await;
+    assert_eq!((code.as_u16(), &answer["status"]), (201, &json!("Success")), "{answer}");
+    let (code, answer) = s.typed("GET", &format!("{PODS}/p"), Value::Null).await;
+    assert_eq!((code.as_u16(), &answer["kind"]), (404, &json!("Status")), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,16 +1,20 @@
 //! Where a Service leads, in the form that EndpointSlices replace.
 
 use crate::kind::built_in;
-use crate::rules::{self, path};
+use crate::rules::{self, get, path};
 use crate::{Column, Kind, Names, Scope, table};
 use jiff::Timestamp;
-use meta::{FieldErrors, validate, value};
+use meta::{FieldErrors, FieldPath, validate, value};
 use serde_json::Value;
 
 pub struct Endpoints;
 
 impl Kind for Endpoints {
     built_in!("io.k8s.api.core.v1.Endpoints", Names::new("", "v1", "Endpoints", "endpoints", Scope::Namespaced).short(&["ep"]));
+
+    fn deprecated(&self) -> &str {
+        "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+    }
 
     fn storage_prefix(&self) -> String {
         "services/endpoints".into()
@@ -37,24 +41,29 @@ impl Kind for Endpoints {
                 errors.required(&at, "must specify `addresses` or `notReadyAddresses`");
             }
             for (name, addresses) in [("addresses", ready), ("notReadyAddresses", waiting)] {
-                for (j, address) in addresses.iter().enumerate() {
-                    let ip = value::text(address, &["ip"]);
-                    rules::messages(validate::legacy_ip(ip), ip, &at.child(name).index(j).child("ip"), &mut errors);
+                for (j, found) in addresses.iter().enumerate() {
+                    address(found, &at.child(name).index(j), &mut errors);
                 }
             }
             let ports = value::items(subset, &["ports"]);
-            for (j, port) in ports.iter().enumerate() {
-                let at = at.child("ports").index(j);
-                if ports.len() > 1 && value::text(port, &["name"]).is_empty() {
-                    errors.required(&at.child("name"), "");
-                }
-                let number = value::int(port, &["port"]).unwrap_or(0);
-                for message in validate::port_number(number) {
-                    errors.invalid(&at.child("port"), number, &message);
-                }
+            for (j, found) in ports.iter().enumerate() {
+                port(found, ports.len() > 1, &at.child("ports").index(j), &mut errors);
             }
         }
         errors
+    }
+
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut texts = Vec::new();
+        for (i, subset) in value::items(object, &["subsets"]).iter().enumerate() {
+            for name in ["addresses", "notReadyAddresses"] {
+                for (j, address) in value::items(subset, &[name]).iter().enumerate() {
+                    let here = path("subsets").index(i).child(name).index(j).child("ip");
+                    texts.extend(rules::ip_warnings(value::text(address, &["ip"]), &here));
+                }
+            }
+        }
+        texts
     }
 
     fn columns(&self) -> Vec<Column> {
@@ -79,5 +88,37 @@ impl Kind for Endpoints {
             n => format!("{} + {} more...", all[..3].join(","), n - 3),
         };
         vec![table::name(object), shown.into(), table::age(object, now).into()]
+    }
+}
+
+fn address(found: &Value, at: &FieldPath, errors: &mut FieldErrors) {
+    let (ip, host) = (value::text(found, &["ip"]), value::text(found, &["hostname"]));
+    let wrong = validate::legacy_ip(ip);
+    let usable = wrong.is_empty();
+    rules::messages(wrong, ip, &at.child("ip"), errors);
+    if !host.is_empty() {
+        rules::dns_label(host, &at.child("hostname"), errors);
+    }
+    if let Some(node) = get(found, "nodeName").as_str() {
+        rules::dns_subdomain(node, &at.child("nodeName"), errors);
+    }
+    if usable {
+        rules::endpoint_ip(ip, &at.child("ip"), errors);
+    }
+}
+
+fn port(found: &Value, needs_name: bool, at: &FieldPath, errors: &mut FieldErrors) {
+    match value::text(found, &["name"]) {
+        "" if needs_name => errors.required(&at.child("name"), ""),
+        "" => {}
+        name => rules::dns_label(name, &at.child("name"), errors),
+    }
+    let number = value::int(found, &["port"]).unwrap_or(0);
+    for message in validate::port_number(number) {
+        errors.invalid(&at.child("port"), number, &message);
+    }
+    rules::one_of(value::text(found, &["protocol"]), &["SCTP", "TCP", "UDP"], &at.child("protocol"), errors);
+    if let Some(protocol) = get(found, "appProtocol").as_str() {
+        rules::messages(validate::qualified_name(protocol), protocol, &at.child("appProtocol"), errors);
     }
 }

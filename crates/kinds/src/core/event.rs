@@ -1,10 +1,10 @@
 //! What happened to an object.
 
 use crate::kind::built_in;
-use crate::rules::path;
+use crate::rules::{self, path};
 use crate::{Column, Kind, Names, Scope, table};
 use jiff::Timestamp;
-use meta::{FieldErrors, value};
+use meta::{FieldErrors, validate, value};
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -40,6 +40,43 @@ pub fn columns() -> Vec<Column> {
     ]
 }
 
+/// What is asked of events in either view. `reporter` is what this one calls who reports.
+pub fn legacy(object: &Value, reporter: &str) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let text = |name: &str| value::text(object, &[name]);
+    let namespace = value::text(object, &["metadata", "namespace"]);
+    let involved = value::text(object, &["involvedObject", "namespace"]);
+    let timed = !text("eventTime").is_empty();
+    // What has no namespace is told of in `default`.
+    let fits = match (involved.is_empty(), timed) {
+        (true, false) => matches!(namespace, "" | "default"),
+        (true, true) => matches!(namespace, "default" | "kube-system"),
+        (false, false) => namespace == involved,
+        (false, true) => true,
+    };
+    if !fits {
+        errors.invalid(&path("involvedObject.namespace"), involved, "does not match event.namespace");
+    }
+    if timed {
+        let at = path(reporter);
+        let found = text("reportingComponent");
+        if found.is_empty() {
+            errors.required(&at, "");
+        }
+        rules::messages(validate::qualified_name(found), found, &at, &mut errors);
+        for (name, most) in [("reportingInstance", 128), ("action", 128), ("reason", 128), ("message", 1024)] {
+            if text(name).is_empty() && name != "message" {
+                errors.required(&path(name), "");
+            }
+            if text(name).len() > most {
+                errors.invalid(&path(name), "", &format!("can have at most {most} characters"));
+            }
+        }
+    }
+    rules::dns_subdomain(namespace, &path("namespace"), &mut errors);
+    errors
+}
+
 impl Kind for Event {
     built_in!("io.k8s.api.core.v1.Event", Names::new("", "v1", "Event", "events", Scope::Namespaced).short(&["ev"]));
 
@@ -48,15 +85,7 @@ impl Kind for Event {
     }
 
     fn validate(&self, object: &Value) -> FieldErrors {
-        let mut errors = FieldErrors::new();
-        let namespace = value::text(object, &["metadata", "namespace"]);
-        let involved = value::text(object, &["involvedObject", "namespace"]);
-        // What has no namespace is told of in `default`.
-        let fits = if involved.is_empty() { matches!(namespace, "" | "default" | "kube-system") } else { namespace == involved };
-        if !fits {
-            errors.invalid(&path("involvedObject.namespace"), involved, "does not match event.namespace");
-        }
-        errors
+        legacy(object, "reportingComponent")
     }
 
     fn selectable_fields(&self) -> Vec<Cow<'static, str>> {

@@ -1,6 +1,7 @@
 //! The core group.
 
 mod binding;
+mod component_status;
 mod config_map;
 mod endpoints;
 pub mod event;
@@ -15,7 +16,7 @@ mod replication_controller;
 mod resource_names;
 mod resource_quota;
 mod secret;
-mod service;
+pub mod service;
 mod service_account;
 mod storage;
 mod template;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 pub fn all() -> Vec<Arc<dyn Kind>> {
     vec![
         Arc::new(binding::Binding),
+        Arc::new(component_status::ComponentStatus),
         Arc::new(config_map::ConfigMap),
         Arc::new(endpoints::Endpoints),
         Arc::new(event::Event),

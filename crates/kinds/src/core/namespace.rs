@@ -47,23 +47,16 @@ impl Kind for Namespace {
     }
 
     fn validate(&self, object: &Value) -> FieldErrors {
-        let mut errors = FieldErrors::new();
-        for (i, finalizer) in value::items(object, &["spec", "finalizers"]).iter().enumerate() {
-            let at = path("spec.finalizers").index(i);
-            errors.extend(validate::finalizer_name(finalizer.as_str().unwrap_or(""), &at));
-        }
-        errors
+        finalizers(object, false)
     }
 
     fn validate_status(&self, new: &Value, _old: &Value) -> FieldErrors {
         let mut errors = FieldErrors::new();
         let going = value::at(new, &["metadata", "deletionTimestamp"]).is_some();
-        match value::text(new, &["status", "phase"]) {
-            "Terminating" if !going => {
-                errors.invalid(&path("status.phase"), "Terminating", "may only be 'Terminating' if `deletionTimestamp` is not empty")
-            }
-            "Active" if going => errors.invalid(&path("status.phase"), "Active", "may only be 'Active' if `deletionTimestamp` is empty"),
-            _ => {}
+        let phase = value::text(new, &["status", "phase"]);
+        let (only, state) = if going { ("Terminating", "not empty") } else { ("Active", "empty") };
+        if phase != only {
+            errors.invalid(&path("status.Phase"), phase, &format!("may only be '{only}' if `deletionTimestamp` is {state}"));
         }
         errors
     }
@@ -89,10 +82,24 @@ impl Kind for Namespace {
     }
 
     fn subresources(&self) -> Vec<Subresource> {
-        let finalize =
-            Subresource::Update { name: "finalize", verbs: &["update"], prepare: only_finalizers, validate: |_, _| FieldErrors::new() };
+        let finalize = Subresource::Update {
+            name: "finalize",
+            verbs: &["update"],
+            prepare: only_finalizers,
+            validate: |new, _| finalizers(new, true),
+        };
         vec![finalize, Subresource::Status]
     }
+}
+
+/// Each is fully qualified, or Kubernetes' own.
+fn finalizers(object: &Value, numbered: bool) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    for (i, name) in value::items(object, &["spec", "finalizers"]).iter().filter_map(Value::as_str).enumerate() {
+        let at = path("spec.finalizers");
+        errors.extend(validate::finalizer_name(name, &if numbered { at.index(i) } else { at }));
+    }
+    errors
 }
 
 /// The old object, with who owns what as the new one has it.

@@ -74,7 +74,7 @@ impl Plugin for ResourceQuota {
         let _turn = self.locks[usize::try_from(hasher.finish() % LOCKS as u64).unwrap_or(0)].lock().await;
         let resource = GroupResource::new("", "resourcequotas");
         for (i, (name, _)) in charged.iter().enumerate() {
-            let counted = request.server.update_object(&resource, namespace, name, |quota| {
+            let counted = request.server.update_status(&resource, namespace, name, |quota| {
                 let used = charge(quota, &delta).map_err(|why| request.forbidden(why))?;
                 put(quota, &used);
                 Ok(())
@@ -85,7 +85,7 @@ impl Plugin for ResourceQuota {
             }
             let back: Amounts = delta.iter().map(|(r, q)| (r.clone(), q.negated())).collect();
             for (name, _) in &charged[..i] {
-                let undone = request.server.update_object(&resource, namespace, name, |quota| {
+                let undone = request.server.update_status(&resource, namespace, name, |quota| {
                     if let Ok(used) = charge(quota, &back) {
                         put(quota, &used);
                     }

@@ -5,6 +5,7 @@ mod containers;
 mod defaults;
 mod env;
 mod mounts;
+mod overlaps;
 mod probes;
 mod projected;
 pub mod resources;
@@ -18,8 +19,8 @@ mod windows;
 pub use containers::image_is_trimmed;
 pub use defaults::{Place, default_container, default_spec};
 pub use spec::validate_spec;
-pub use volumes::Sources;
-pub use warnings::warnings as spec_warnings;
+pub use volumes::{Sources, driver_name, sources};
+pub use warnings::{node_label, node_term as term_warnings, source_warnings, warnings as spec_warnings};
 
 use crate::rules::get;
 use meta::{FieldErrors, FieldPath, validate as check, value};

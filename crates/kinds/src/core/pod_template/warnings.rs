@@ -54,6 +54,12 @@ pub fn node_term(term: &Value, check_values: bool, at: &FieldPath, texts: &mut V
     }
 }
 
+/// Sources of storage that nothing serves any more.
+pub fn source_warnings(volume: &Value, at: &FieldPath) -> Vec<String> {
+    let old = VOLUMES.iter().filter(|(name, ..)| has(volume, name));
+    old.map(|(_, shown, why)| format!("{}: {why}", at.child(shown))).collect()
+}
+
 /// `at` is where the object with `metadata` and `spec` is: nothing for a pod.
 pub fn warnings(spec: &Value, metadata: &Value, at: &FieldPath, is_template: bool) -> Vec<String> {
     let mut texts = Vec::new();
@@ -63,10 +69,14 @@ pub fn warnings(spec: &Value, metadata: &Value, at: &FieldPath, is_template: boo
         texts.push(format!("{}: {why}", in_annotations.key(key)));
     }
     for (i, volume) in value::items(spec, &["volumes"]).iter().enumerate() {
-        for (_, shown, why) in VOLUMES.iter().filter(|(name, ..)| has(volume, name)) {
-            texts.push(format!("{}: {why}", in_spec.child("volumes").index(i).child(shown)));
+        let here = in_spec.child("volumes").index(i);
+        texts.extend(source_warnings(volume, &here));
+        if let Some(claim) = value::at(volume, &["ephemeral", "volumeClaimTemplate", "spec"]) {
+            let here = here.child("ephemeral").child("volumeClaimTemplate").child("spec");
+            texts.extend(crate::core::persistent_volume_claim::spec_warnings(claim, &here));
         }
     }
+    texts.extend(super::overlaps::warnings(value::items(spec, &["volumes"])));
     repeated(spec, &in_spec, &mut texts);
     let fraction = |found: &Value, path: FieldPath, texts: &mut Vec<String>| {
         for name in ["memory", "ephemeral-storage"] {

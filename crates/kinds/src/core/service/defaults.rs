@@ -5,7 +5,7 @@ use meta::value;
 use serde_json::Value;
 
 pub fn apply(object: &mut Value) {
-    value::default(object, &["spec", "sessionAffinity"], "None");
+    value::fill(object, &["spec", "sessionAffinity"], "None");
     match value::text(object, &["spec", "sessionAffinity"]) {
         "None" => {
             value::remove(object, &["spec", "sessionAffinityConfig"]);
@@ -13,9 +13,9 @@ pub fn apply(object: &mut Value) {
         "ClientIP" => value::default(object, &["spec", "sessionAffinityConfig", "clientIP", "timeoutSeconds"], 10800),
         _ => {}
     }
-    value::default(object, &["spec", "type"], "ClusterIP");
+    value::fill(object, &["spec", "type"], "ClusterIP");
     for port in value::items_mut(object, &["spec", "ports"]) {
-        value::default(port, &["protocol"], "TCP");
+        value::fill(port, &["protocol"], "TCP");
         let target = get(port, "targetPort");
         if target.is_null() || target == &Value::from(0) || target == "" {
             let number = get(port, "port").clone();
@@ -23,10 +23,16 @@ pub fn apply(object: &mut Value) {
         }
     }
     let ty = value::text(object, &["spec", "type"]).to_string();
-    if matches!(ty.as_str(), "NodePort" | "LoadBalancer") {
-        value::default(object, &["spec", "externalTrafficPolicy"], "Cluster");
+    let external = ty == "ClusterIP" && !value::items(object, &["spec", "externalIPs"]).is_empty();
+    if external || matches!(ty.as_str(), "NodePort" | "LoadBalancer") {
+        value::fill(object, &["spec", "externalTrafficPolicy"], "Cluster");
     }
     if ty == "LoadBalancer" {
+        for ingress in value::items_mut(object, &["status", "loadBalancer", "ingress"]) {
+            if !value::text(ingress, &["ip"]).is_empty() {
+                value::default(ingress, &["ipMode"], "VIP");
+            }
+        }
         value::default(object, &["spec", "allocateLoadBalancerNodePorts"], true);
     }
     if matches!(ty.as_str(), "ClusterIP" | "NodePort" | "LoadBalancer") {

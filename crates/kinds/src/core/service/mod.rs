@@ -1,8 +1,11 @@
 //! A name and an address for pods that come and go. Addresses and node ports are given out elsewhere,
 //! when the object is admitted.
 
+mod addresses;
 mod defaults;
 mod validate;
+
+pub use validate::load_balancer;
 
 use crate::kind::built_in;
 use crate::rules::get;
@@ -25,7 +28,7 @@ impl Kind for Service {
     }
 
     fn check_name(&self, name: &str, is_prefix: bool) -> Vec<String> {
-        check::dns1035_label(name, is_prefix)
+        check::dns_label(name, is_prefix)
     }
 
     fn default(&self, object: &mut Value) {
@@ -47,6 +50,14 @@ impl Kind for Service {
 
     fn validate_update(&self, new: &Value, old: &Value) -> FieldErrors {
         validate::update(new, old)
+    }
+
+    fn validate_status(&self, new: &Value, _old: &Value) -> FieldErrors {
+        validate::status(new)
+    }
+
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
+        validate::warnings(object)
     }
 
     fn selectable_fields(&self) -> Vec<Cow<'static, str>> {
