@@ -19,6 +19,24 @@ pub fn validate_template(template: &Value, path: &FieldPath) -> FieldErrors {
     pod_template::validate(template, path)
 }
 
+/// What is to be said of an object's template, where it is new; and of a name that its pods' names are made of.
+pub fn template_warnings(object: &Value, old: Option<&Value>, at: &[&str], names_pods: bool) -> Vec<String> {
+    let none = Value::Null;
+    let found = value::at(object, at).unwrap_or(&none);
+    let mut texts = Vec::new();
+    let name = value::text(object, &["metadata", "name"]);
+    let wrong = validate::dns_label(name, false);
+    if names_pods && old.is_none() && !wrong.is_empty() {
+        let why = "this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended";
+        texts.push(format!("metadata.name: {why}: [{}]", wrong.join(" ")));
+    }
+    let generation = |of: &Value| value::int(of, &["metadata", "generation"]);
+    if old.is_none_or(|old| generation(old) != generation(object)) {
+        texts.extend(warnings(found, &FieldPath::new(at.join("."))));
+    }
+    texts
+}
+
 pub fn warnings(template: &Value, path: &FieldPath) -> Vec<String> {
     pod_template::warnings(template, path)
 }

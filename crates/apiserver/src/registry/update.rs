@@ -137,7 +137,9 @@ async fn once(
         owners::track(task, Some(&old), &mut new);
     }
     validate(task, name, part, &new, &old)?;
-    task.warnings.extend(kind.warnings(&new, Some(&old)));
+    if matches!(part, Part::Main) {
+        task.warnings.extend(kind.warnings(&new, Some(&old)));
+    }
     if task.admit {
         match &shown {
             Some(shown) => admission.validate(&request, &shown.object, shown.old.as_ref()).await?,

@@ -84,8 +84,8 @@ impl Kind for DaemonSet {
         errors
     }
 
-    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
-        workload::warnings(value::at(object, &["spec", "template"]).unwrap_or(&Value::Null), &path("spec.template"))
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        workload::template_warnings(object, old, &["spec", "template"], false)
     }
 
     fn columns(&self) -> Vec<Column> {

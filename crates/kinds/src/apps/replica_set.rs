@@ -57,8 +57,8 @@ impl Kind for ReplicaSet {
         errors
     }
 
-    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
-        workload::warnings(value::at(object, &["spec", "template"]).unwrap_or(&Value::Null), &path("spec.template"))
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        workload::template_warnings(object, old, &["spec", "template"], true)
     }
 
     fn selectable_fields(&self) -> Vec<Cow<'static, str>> {

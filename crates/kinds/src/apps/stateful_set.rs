@@ -1,5 +1,6 @@
 //! Pods with names and volumes of their own.
 
+use crate::core::persistent_volume_claim;
 use crate::kind::built_in;
 use crate::rules::{self, get, path};
 use crate::{Column, Kind, Names, Scope, Subresource, table, workload};
@@ -141,8 +142,13 @@ impl Kind for StatefulSet {
         errors
     }
 
-    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
-        let mut warnings = workload::warnings(value::at(object, &["spec", "template"]).unwrap_or(&Value::Null), &path("spec.template"));
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        let mut warnings = workload::template_warnings(object, old, &["spec", "template"], false);
+        for (i, claim) in value::items(object, &["spec", "volumeClaimTemplates"]).iter().enumerate() {
+            let here = path("spec.volumeClaimTemplates").index(i);
+            let here = if old.is_some() { here.child("Spec") } else { here };
+            warnings.extend(persistent_volume_claim::spec_warnings(get(claim, "spec"), &here));
+        }
         if value::int(object, &["spec", "revisionHistoryLimit"]).is_some_and(|limit| limit < 0) {
             warnings
                 .push("spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended".into());

@@ -50,7 +50,7 @@ pub fn warnings(spec: &Value, at: &FieldPath) -> Vec<String> {
         && completions > MANY_COMPLETIONS
         && parallelism > PARALLELISM_OF_MANY
     {
-        warnings.push("In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail".into());
+        warnings.push(format!("{at}: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail"));
     }
     warnings.extend(workload::warnings(get(spec, "template"), &at.child("template")));
     warnings

@@ -63,7 +63,7 @@ impl Kind for ConfigMap {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![Column::name(), Column::new("Data", "integer"), Column::age()]
+        vec![Column::name(), Column::new("Data", "string"), Column::age()]
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {

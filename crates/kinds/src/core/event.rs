@@ -117,7 +117,10 @@ impl Kind for Event {
         let name = value::text(object, &["involvedObject", "name"]);
         let involved = if name.is_empty() { kind } else { format!("{kind}/{name}") };
         let component = self.selectable(object, "source");
-        let host = value::text(object, &["source", "host"]);
+        let host = match value::text(object, &["source", "host"]) {
+            "" => value::text(object, &["reportingInstance"]),
+            host => host,
+        };
         let source = if host.is_empty() { component } else { format!("{component}, {host}") };
         vec![
             last.into(),
@@ -128,7 +131,7 @@ impl Kind for Event {
             source.into(),
             value::text(object, &["message"]).trim().into(),
             first.into(),
-            count.to_string().into(),
+            count.into(),
             table::name(object),
         ]
     }

@@ -115,7 +115,7 @@ impl Kind for LimitRange {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![Column::name(), Column::new("Created At", "string")]
+        vec![Column::name(), Column::new("Created At", "date")]
     }
 
     fn row(&self, object: &Value, _now: Timestamp) -> Vec<Value> {

@@ -161,6 +161,14 @@ impl Kind for Node {
             found.map_or("<none>", |a| value::text(a, &["address"])).to_string()
         };
         let info = |name: &str| table::text_or(object, &["status", "nodeInfo", name], "<unknown>");
+        let mut kernel = value::text(object, &["status", "nodeInfo", "kernelVersion"]).to_string();
+        if kernel.is_empty() {
+            kernel = "<unknown>".into();
+        }
+        let architecture = value::text(object, &["status", "nodeInfo", "architecture"]);
+        if !architecture.is_empty() {
+            kernel = format!("{kernel} ({architecture})");
+        }
         vec![
             table::name(object),
             status.into(),
@@ -170,7 +178,7 @@ impl Kind for Node {
             address("InternalIP").into(),
             address("ExternalIP").into(),
             info("osImage"),
-            info("kernelVersion"),
+            kernel.into(),
             info("containerRuntimeVersion"),
         ]
     }

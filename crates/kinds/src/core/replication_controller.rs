@@ -6,6 +6,7 @@ use crate::{Column, Kind, Names, Scope, Subresource, table, workload};
 use jiff::Timestamp;
 use meta::{FieldErrors, value};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 pub struct ReplicationController;
 
@@ -62,6 +63,30 @@ impl Kind for ReplicationController {
         errors.extend(workload::validate_template(get(spec, "template"), &template));
         workload::always_running(get(spec, "template"), &template, "ReplicationController", &mut errors);
         errors
+    }
+
+    fn selectable_fields(&self) -> Vec<Cow<'static, str>> {
+        vec!["status.replicas".into()]
+    }
+
+    fn selectable(&self, object: &Value, field: &str) -> String {
+        value::int(object, &field.split('.').collect::<Vec<_>>()).unwrap_or(0).to_string()
+    }
+
+    fn validate_status(&self, new: &Value, _old: &Value) -> FieldErrors {
+        let mut errors = FieldErrors::new();
+        let (status, at) = (get(new, "status"), path("status"));
+        let counts = ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"];
+        rules::not_negative(status, &counts, &at, &mut errors);
+        for name in ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"] {
+            rules::not_greater(status, name, "replicas", &at, "cannot be greater than status.replicas", &mut errors);
+        }
+        rules::not_greater(status, "availableReplicas", "readyReplicas", &at, "cannot be greater than readyReplicas", &mut errors);
+        errors
+    }
+
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        workload::template_warnings(object, old, &["spec", "template"], true)
     }
 
     fn columns(&self) -> Vec<Column> {

@@ -75,7 +75,7 @@ impl Kind for Secret {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![Column::name(), Column::new("Type", "string"), Column::new("Data", "integer"), Column::age()]
+        vec![Column::name(), Column::new("Type", "string"), Column::new("Data", "string"), Column::age()]
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {

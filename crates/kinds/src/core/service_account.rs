@@ -3,7 +3,6 @@
 use crate::kind::built_in;
 use crate::{Column, Kind, Names, Scope, Subresource, table};
 use jiff::Timestamp;
-use meta::value;
 use serde_json::Value;
 
 pub struct ServiceAccount;
@@ -15,11 +14,11 @@ impl Kind for ServiceAccount {
     );
 
     fn columns(&self) -> Vec<Column> {
-        vec![Column::name(), Column::new("Secrets", "integer"), Column::age()]
+        vec![Column::name(), Column::age()]
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        vec![table::name(object), value::items(object, &["secrets"]).len().into(), table::age(object, now).into()]
+        vec![table::name(object), table::age(object, now).into()]
     }
 
     fn subresources(&self) -> Vec<Subresource> {

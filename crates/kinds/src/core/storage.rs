@@ -36,7 +36,7 @@ pub fn access_modes(spec: &Value, missing: &str, at: &FieldPath, errors: &mut Fi
         errors.not_supported(&at, *mode, &ACCESS_MODES);
     }
     let alone = |mode: &&str| *mode == "ReadWriteOncePod";
-    if modes.iter().any(|m| alone(m)) && modes.iter().any(|m| !alone(m) && ACCESS_MODES.contains(m)) {
+    if modes.iter().any(alone) && modes.iter().any(|m| !alone(m) && ACCESS_MODES.contains(m)) {
         errors.forbidden(&at, "may not use ReadWriteOncePod with other access modes");
     }
 }

@@ -24,6 +24,10 @@ impl Kind for PodTemplate {
         workload::validate_template(get(object, "template"), &path("template"))
     }
 
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        workload::template_warnings(object, old, &["template"], false)
+    }
+
     fn columns(&self) -> Vec<Column> {
         ["Containers", "Images", "Pod Labels"].iter().fold(vec![Column::name()], |mut all, name| {
             all.push(Column::new(name, "string"));

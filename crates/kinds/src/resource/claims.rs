@@ -1,17 +1,15 @@
 //! Devices that a pod wants, and the form from which each pod gets a claim of its own.
 
-use super::{GROUP, requests};
+use super::{GROUP, allocation, requests};
 use crate::kind::built_in;
 use crate::rules::{self, get, path};
 use crate::{Column, Kind, Names, Scope, Subresource, table};
 use jiff::Timestamp;
-use meta::{FieldErrors, value};
+use meta::{FieldErrors, validate, value};
 use serde_json::Value;
 
 pub struct ResourceClaim;
 pub struct ResourceClaimTemplate;
-
-const RESERVED_MAX: usize = 256;
 
 impl Kind for ResourceClaim {
     built_in!("io.k8s.api.resource.v1.ResourceClaim", Names::new(GROUP, "v1", "ResourceClaim", "resourceclaims", Scope::Namespaced));
@@ -35,36 +33,7 @@ impl Kind for ResourceClaim {
     }
 
     fn validate_status(&self, new: &Value, old: &Value) -> FieldErrors {
-        let mut errors = FieldErrors::new();
-        let (status, before, at) = (get(new, "status"), get(old, "status"), path("status"));
-        let reserved = value::items(status, &["reservedFor"]);
-        if reserved.len() > RESERVED_MAX {
-            errors.too_many(&at.child("reservedFor"), reserved.len(), RESERVED_MAX);
-        }
-        for (i, consumer) in reserved.iter().enumerate() {
-            let at = at.child("reservedFor").index(i);
-            for name in ["resource", "name", "uid"] {
-                if value::text(consumer, &[name]).is_empty() {
-                    errors.required(&at.child(name), "");
-                }
-            }
-            if reserved[..i].iter().any(|c| get(c, "uid") == get(consumer, "uid")) {
-                errors.duplicate(&at, get(consumer, "uid").clone());
-            }
-        }
-        let (now, was) = (status.get("allocation"), before.get("allocation"));
-        match (now, was) {
-            (None, _) if !reserved.is_empty() => {
-                errors.forbidden(&at.child("reservedFor"), "may not be specified when `allocated` is not set")
-            }
-            (Some(now), Some(was)) if now != was => errors.invalid(&at.child("allocation"), now.clone(), rules::IMMUTABLE),
-            _ => {}
-        }
-        let deleted = value::at(new, &["metadata", "deletionTimestamp"]).is_some();
-        if deleted && now.is_some() && was.is_none() {
-            errors.forbidden(&at.child("allocation"), "new allocation may not be added while `deletionTimestamp` is set");
-        }
-        errors
+        allocation::status(new, old)
     }
 
     fn columns(&self) -> Vec<Column> {
@@ -99,6 +68,14 @@ impl Kind for ResourceClaimTemplate {
 
     fn validate(&self, object: &Value) -> FieldErrors {
         let mut errors = FieldErrors::new();
+        let metadata = value::at(object, &["spec", "metadata"]).unwrap_or(&Value::Null);
+        let at = path("spec.metadata");
+        errors.extend(validate::annotations(get(metadata, "annotations"), &at.child("annotations")));
+        errors.extend(validate::labels(get(metadata, "labels"), &at.child("labels")));
+        let others = metadata.as_object().into_iter().flatten();
+        for (name, _) in others.filter(|(name, found)| !matches!(name.as_str(), "annotations" | "labels") && !found.is_null()) {
+            errors.forbidden(&at.child(name), "cannot be set");
+        }
         requests::check(value::at(object, &["spec", "spec"]).unwrap_or(&Value::Null), &path("spec.spec"), &mut errors);
         errors
     }

@@ -1,6 +1,7 @@
 //! A kind of device that claims name.
 
-use super::{GROUP, requests};
+use super::{GROUP, requests, shared};
+use crate::core::resource_names;
 use crate::kind::built_in;
 use crate::rules::{get, path};
 use crate::{Kind, Names, Scope};
@@ -18,7 +19,15 @@ impl Kind for DeviceClass {
 
     fn validate(&self, object: &Value) -> FieldErrors {
         let mut errors = FieldErrors::new();
-        requests::check_selectors(value::items(get(object, "spec"), &["selectors"]), &path("spec.selectors"), &mut errors);
+        let (spec, at) = (get(object, "spec"), path("spec"));
+        requests::check_selectors(value::items(spec, &["selectors"]), &at.child("selectors"), &mut errors);
+        let (config, here) = (value::items(spec, &["config"]), at.child("config"));
+        if shared::few(config.len(), requests::CONFIG_MAX, &here, &mut errors) {
+            config.iter().enumerate().for_each(|(i, config)| shared::opaque(config, &here.index(i), &mut errors));
+        }
+        if let Some(name) = get(spec, "extendedResourceName").as_str().filter(|name| !resource_names::is_extended(name)) {
+            errors.invalid(&at.child("extendedResourceName"), name, "must be a valid extended resource name");
+        }
         errors
     }
 }

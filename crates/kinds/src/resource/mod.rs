@@ -1,9 +1,12 @@
 //! resource.k8s.io/v1: devices, who offers them and who has them.
 
+mod allocation;
 mod claims;
+mod device;
 mod device_class;
 mod requests;
 mod resource_slice;
+mod shared;
 
 use crate::Kind;
 use std::sync::Arc;

@@ -59,7 +59,7 @@ pub fn validate(new: &Value, old: &Value) -> FieldErrors {
     }
     generation(status, &at, e);
     let (class, was) = (get(status, "qosClass"), get(before, "qosClass"));
-    if !rules::same(class, was) && !(class.as_str() == Some("") && was.is_null()) {
+    if class.as_str() != Some("") || !was.is_null() {
         rules::immutable(class, was, &at.child("qosClass"), e);
     }
     for (name, list) in STATUSES {
