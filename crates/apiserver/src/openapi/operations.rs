@@ -40,25 +40,40 @@ impl Operation {
 /// A parameter: name, type and what it is for.
 pub const PARAMETERS: &[(&str, &str, &str)] = &[
     ("allowWatchBookmarks", "boolean", "Ask for BOOKMARK events, which tell how far a watch has come."),
+    ("command", "string", "What to run, word by word."),
+    ("container", "string", "Which container; the only one where there is one."),
     ("continue", "string", "The token of the previous chunk of a list."),
     ("dryRun", "string", "With `All`, everything is done but for keeping the result."),
     ("fieldManager", "string", "The name of whoever makes this change. Needed for apply requests."),
     ("fieldSelector", "string", "Restrict to objects whose fields have these values."),
     ("fieldValidation", "string", "What to do about unknown and duplicate fields: `Ignore`, `Warn` (the default) or `Strict`."),
+    ("follow", "boolean", "Go on with what is written later."),
     ("force", "boolean", "Take fields from those who own them. Only for apply requests."),
     ("gracePeriodSeconds", "integer", "How long the object has to end by itself. Zero deletes at once."),
+    ("insecureSkipTLSVerifyBackend", "boolean", "Do not check the certificate of the node that has the log."),
     ("labelSelector", "string", "Restrict to objects with these labels."),
     ("limit", "integer", "The most items to answer with; the rest is had with `continue`."),
+    ("limitBytes", "integer", "The most bytes to answer with."),
     ("name", "string", "The name of the object."),
     ("namespace", "string", "The namespace of the object."),
     ("orphanDependents", "boolean", "Deprecated, see `propagationPolicy`."),
     ("path", "string", "What to ask for behind the proxy."),
+    ("ports", "integer", "The ports to forward."),
     ("pretty", "string", "Whether to write the answer for people to read."),
+    ("previous", "boolean", "The log of the container before its last restart."),
     ("propagationPolicy", "string", "What becomes of dependents: `Orphan`, `Background` or `Foreground`."),
     ("resourceVersion", "string", "What state to answer from, or where to watch from."),
     ("resourceVersionMatch", "string", "How `resourceVersion` is meant: `Exact` or `NotOlderThan`."),
     ("sendInitialEvents", "boolean", "Begin a watch with what is there."),
+    ("sinceSeconds", "integer", "Only what was written in the last so many seconds."),
+    ("stderr", "boolean", "Whether standard error is wanted."),
+    ("stdin", "boolean", "Whether standard input is given."),
+    ("stdout", "boolean", "Whether standard output is wanted."),
+    ("stream", "string", "Which output: `All`, `Stdout` or `Stderr`."),
+    ("tailLines", "integer", "Only so many lines from the end."),
     ("timeoutSeconds", "integer", "How long the call may last."),
+    ("timestamps", "boolean", "Begin each line with when it was written."),
+    ("tty", "boolean", "Whether there is a terminal."),
     ("watch", "boolean", "Be told of changes rather than given a list."),
 ];
 
@@ -77,6 +92,11 @@ const LIST: &[&str] = &[
 const WRITE: &[&str] = &["dryRun", "fieldManager", "fieldValidation"];
 const PATCH: &[&str] = &["dryRun", "fieldManager", "fieldValidation", "force"];
 const DELETE: &[&str] = &["dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy"];
+const LOG: &[&str] =
+    &["container", "follow", "insecureSkipTLSVerifyBackend", "limitBytes", "previous", "sinceSeconds", "stream", "tailLines", "timestamps"];
+const ATTACH: &[&str] = &["container", "stderr", "stdin", "stdout", "tty"];
+const EXEC: &[&str] = &["command", "container", "stderr", "stdin", "stdout", "tty"];
+const PORTS: &[&str] = &["ports"];
 const DELETE_COLLECTION: &[&str] = &[
     "continue",
     "dryRun",
@@ -88,6 +108,7 @@ const DELETE_COLLECTION: &[&str] = &[
     "propagationPolicy",
     "resourceVersion",
     "resourceVersionMatch",
+    "sendInitialEvents",
     "timeoutSeconds",
 ];
 
@@ -96,12 +117,13 @@ pub fn base(group: &str, version: &str) -> String {
     if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") }
 }
 
+fn capital(word: &str) -> String {
+    let mut chars = word.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
 /// `AppsV1`, as names of operations have it.
 fn camel(group: &str, version: &str) -> String {
-    let capital = |word: &str| {
-        let mut chars = word.chars();
-        chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect::<String>())
-    };
     let group = if group.is_empty() { "core" } else { group.strip_suffix(".k8s.io").unwrap_or(group) };
     let words: String = group.split(['.', '-']).map(capital).collect();
     words + &capital(version)
@@ -218,7 +240,11 @@ impl Of<'_> {
                 ..with(on("patch", "patch", "patch"))
             });
         };
-        let owned = |(g, v, k): (&str, &str, &str)| (g.to_string(), v.to_string(), k.to_string());
+        // What has no version of its own is of this kind's.
+        let owned = |(g, v, k): (&str, &str, &str)| {
+            let own = self.gvk();
+            if v.is_empty() { (own.0, own.1, k.to_string()) } else { (g.to_string(), v.to_string(), k.to_string()) }
+        };
         match subresource {
             Subresource::Status | Subresource::Update { .. } => {
                 change(self.gvk(), Some(self.kind.definition().to_string()).filter(|d| !d.is_empty()));
@@ -233,23 +259,42 @@ impl Of<'_> {
             Subresource::Connect { kind, verbs, .. } => {
                 let gvk = owned(*kind);
                 let definition = definition_of(&gvk).filter(|_| gvk != self.gvk());
-                for verb in *verbs {
+                // A body makes it an ordinary create; logs are read; anything else is a stream.
+                if *verbs == ["get"] && gvk == self.gvk() {
+                    out.push(Operation { answer: None, query: LOG, ..on("get", "read", "get") });
+                    return;
+                }
+                let proxied = verbs.len() > 2;
+                let verbs: &[&str] = if proxied { &["create", "delete", "get", "head", "options", "patch", "update"] } else { verbs };
+                for verb in verbs {
                     let method = match *verb {
                         "create" => "post",
                         "update" => "put",
                         "patch" => "patch",
                         "delete" => "delete",
+                        "head" => "head",
+                        "options" => "options",
                         _ => "get",
                     };
-                    let action = if definition.is_some() { method } else { "connect" };
-                    let verb = if definition.is_some() { "create" } else { "connect" };
-                    let body = definition.clone().filter(|_| method == "post");
-                    let query: &[&str] = if body.is_some() { WRITE } else { &[] };
-                    let mut operation = on(method, verb, action);
-                    if verb == "connect" && verbs.len() > 1 {
-                        operation.id = operation.id.replacen("connect", &format!("connect{}", method.to_uppercase()), 1);
+                    if definition.is_some() {
+                        let (body, answer) = (definition.clone(), definition.clone());
+                        out.push(Operation { gvk: gvk.clone(), answer, body, query: WRITE, ..on(method, "create", method) });
+                        continue;
                     }
-                    out.push(Operation { gvk: gvk.clone(), answer: definition.clone(), body, query, ..operation });
+                    let scope = if self.kind.names().namespaced() { "Namespaced" } else { "" };
+                    let id = format!("connect{}{}{scope}{}{tail}", self.id, capital(method), self.kind.names().kind);
+                    let query = match gvk.2.as_str() {
+                        "PodAttachOptions" => ATTACH,
+                        "PodExecOptions" => EXEC,
+                        "PodPortForwardOptions" => PORTS,
+                        _ => &["path"],
+                    };
+                    let connect = Operation { gvk: gvk.clone(), answer: None, query, id, ..on(method, "connect", "connect") };
+                    if proxied {
+                        let (path, id) = (format!("{path}/{{path}}"), format!("{}WithPath", connect.id));
+                        out.push(Operation { path, id, gvk: gvk.clone(), answer: None, query, ..on(method, "connect", "connect") });
+                    }
+                    out.push(connect);
                 }
             }
         }
@@ -260,11 +305,12 @@ impl Of<'_> {
 pub fn of(kind: &dyn Kind, definition_of: &dyn Fn(&Gvk) -> Option<String>) -> Vec<Operation> {
     let names = kind.names();
     let group = if names.group.is_empty() { "core" } else { names.group.strip_suffix(".k8s.io").unwrap_or(&names.group) };
+    let mut words = group.split(['.', '-']);
     let of = Of {
         kind,
         base: base(&names.group, &names.version),
         id: camel(&names.group, &names.version),
-        tag: format!("{}_{}", group.replace(['.', '-'], ""), names.version),
+        tag: format!("{}_{}", words.next().unwrap_or_default().to_string() + &words.map(capital).collect::<String>(), names.version),
     };
     let mut out = Vec::new();
     of.main(&mut out);

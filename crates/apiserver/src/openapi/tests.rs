@@ -38,31 +38,75 @@ fn every_document_is_whole_and_says_what_kubectl_looks_for() {
     }
 }
 
-/// Operations have the names that generated clients know them by.
-#[test]
-fn operations_are_named_as_a_stock_api_server_names_them() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/kubernetes-1.36/openapi/v3/apis__apps__v1_openapi.json");
-    let Ok(text) = std::fs::read(path) else {
+fn published(file: &str) -> Option<Value> {
+    let path = format!("{}/../../../shared/kubernetes-1.36/openapi/{file}", env!("CARGO_MANIFEST_DIR"));
+    let Ok(text) = std::fs::read(&path) else {
         eprintln!("skipped: {path} is absent");
-        return;
+        return None;
     };
-    let theirs: Value = serde_json::from_slice(&text).expect("the published document parses");
-    let ours = v3::document(&kinds::registry::builtin(), &GroupVersion::new("apps", "v1"));
+    Some(serde_json::from_slice(&text).expect("the published document parses"))
+}
+
+/// Of what a stock server describes, and this one does not: watches by a path of their own, which are deprecated and
+/// not published here, and what discovery answers at the roots of groups.
+fn is_other(path: &str) -> bool {
+    path.contains("/watch/") || path.ends_with('/')
+}
+
+/// Parameters of features that are alpha and off in a stock server too.
+const NOT_TAKEN: [&str; 2] = ["ignoreStoreReadErrorWithClusterBreakingPotential", "shardSelector"];
+
+/// Operations have the names that generated clients know them by, and take the same parameters.
+#[test]
+fn operations_are_those_of_a_stock_api_server() {
+    let kinds = kinds::registry::builtin();
+    let versions: BTreeSet<String> = kinds.iter().map(|k| k.names().group_version().to_string()).collect();
     let mut wrong = Vec::new();
-    for (path, operations) in theirs["paths"].as_object().into_iter().flatten() {
-        if path.contains("/watch/") || path.ends_with('/') {
-            continue;
-        }
-        for (method, operation) in operations.as_object().into_iter().flatten().filter(|(m, _)| *m != "parameters") {
-            let ours = &ours["paths"][path][method];
-            for key in ["operationId", "x-kubernetes-action", "x-kubernetes-group-version-kind", "tags"] {
-                if ours[key] != operation[key] {
-                    wrong.push(format!("{method} {path}: {key} {} instead of {}", ours[key], operation[key]));
+    for gv in versions {
+        let base = if gv.contains('/') { format!("apis/{gv}") } else { format!("api/{gv}") };
+        let Some(theirs) = published(&format!("v3/{}_openapi.json", base.replace('/', "__"))) else { return };
+        let ours = v3::document(&kinds, &version(&base).expect("a version"));
+        for (path, operations) in theirs["paths"].as_object().into_iter().flatten().filter(|(path, _)| !is_other(path)) {
+            for (method, operation) in operations.as_object().into_iter().flatten().filter(|(m, _)| *m != "parameters") {
+                let ours = &ours["paths"][path][method];
+                for key in ["operationId", "x-kubernetes-action", "x-kubernetes-group-version-kind", "tags"] {
+                    if ours[key] != operation[key] {
+                        wrong.push(format!("{method} {path}: {key} {} instead of {}", ours[key], operation[key]));
+                    }
+                }
+                let named = |of: &Value| -> BTreeSet<String> {
+                    of["parameters"].as_array().into_iter().flatten().filter_map(|p| Some(p["name"].as_str()?.to_string())).collect()
+                };
+                let missing: Vec<String> =
+                    named(operation).difference(&named(ours)).filter(|p| !NOT_TAKEN.contains(&p.as_str())).cloned().collect();
+                if !missing.is_empty() {
+                    wrong.push(format!("{method} {path}: no parameters {missing:?}"));
                 }
             }
         }
+        for path in ours["paths"].as_object().into_iter().flatten().map(|(path, _)| path) {
+            if theirs["paths"].get(path).is_none() {
+                wrong.push(format!("{path} is not upstream's"));
+            }
+        }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} differences\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn the_older_document_has_every_stable_path() {
+    let Some(theirs) = published("v2.json") else { return };
+    let ours = v2::document(&kinds::registry::builtin());
+    let unstable = |path: &str| ["alpha", "beta"].iter().any(|word| path.contains(word));
+    let resources = |path: &str| path.starts_with("/api/v1/") || path.matches('/').count() > 3;
+    let theirs = theirs["paths"].as_object().into_iter().flatten();
+    let missing: Vec<String> = theirs
+        .filter(|(path, _)| path.starts_with("/api") && resources(path) && !is_other(path) && !unstable(path))
+        .flat_map(|(path, operations)| operations.as_object().into_iter().flatten().map(move |(method, _)| (path, method)))
+        .filter(|(path, method)| ours["paths"][path.as_str()].get(method.as_str()).is_none())
+        .map(|(path, method)| format!("{method} {path}"))
+        .collect();
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
 #[test]
