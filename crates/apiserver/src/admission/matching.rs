@@ -101,6 +101,8 @@ pub struct Criteria {
     pub objects: Selector,
     /// Rules about other versions of the same objects count too.
     pub equivalent: bool,
+    /// No rules at all is about everything rather than about nothing.
+    pub open: bool,
 }
 
 impl Criteria {
@@ -117,6 +119,7 @@ impl Criteria {
             namespaces: selector("namespaceSelector"),
             objects: selector("objectSelector"),
             equivalent: value::text(of, &["matchPolicy"]) != "Exact",
+            open: false,
         }
     }
 }
@@ -169,7 +172,12 @@ impl<'a> Asked<'a> {
         if self.by_rules(&criteria.excluded, criteria.equivalent).is_some() {
             return Ok(None);
         }
-        let Some(resource) = self.by_rules(&criteria.rules, criteria.equivalent) else { return Ok(None) };
+        let resource = if criteria.open && criteria.rules.is_empty() {
+            Some(self.request.resource.clone())
+        } else {
+            self.by_rules(&criteria.rules, criteria.equivalent)
+        };
+        let Some(resource) = resource else { return Ok(None) };
         in_namespace?;
         let kind = if Arc::ptr_eq(&resource, self.request.resource) || !self.request.is_whole() {
             self.request.kind.clone()

@@ -3,6 +3,7 @@
 //! plugins see what would be stored.
 
 mod escalation;
+mod expressions;
 pub mod handled;
 mod limit_ranger;
 mod lookup;
@@ -11,6 +12,7 @@ mod namespace_lifecycle;
 mod node_restriction;
 mod pod_security;
 mod pods;
+mod policies;
 mod quota;
 mod request;
 mod rounds;
@@ -120,7 +122,9 @@ pub fn standard(config: &crate::server::Config, webhooks: &Arc<Webhooks>) -> Res
         Arc::new(pods::RuntimeClass),
         Arc::new(storage::DefaultIngressClass),
         Arc::new(escalation::Escalation),
+        Arc::new(policies::MutatingPolicies::default()),
         Arc::new(webhooks::Mutating::new(webhooks.clone())),
+        Arc::new(policies::ValidatingPolicies::default()),
         Arc::new(webhooks::Validating::new(webhooks.clone())),
         Arc::new(crate::allocate::Services::new(&config.service_cidr, config.node_port_range.clone())?),
         Arc::new(quota::ResourceQuota::default()),

@@ -12,6 +12,7 @@ pub struct Rounds(Mutex<State>);
 struct State {
     again: bool,
     wanted: bool,
+    policies: Replay,
     webhooks: Replay,
 }
 
@@ -25,12 +26,14 @@ struct Replay {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
+    Policies,
     Webhooks,
 }
 
 impl State {
     fn of(&mut self, which: Which) -> &mut Replay {
         match which {
+            Which::Policies => &mut self.policies,
             Which::Webhooks => &mut self.webhooks,
         }
     }

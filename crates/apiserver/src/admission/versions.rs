@@ -3,6 +3,7 @@
 use super::Request;
 use super::matching::Match;
 use crate::conversion::between;
+use kinds::Kind;
 use meta::ApiError;
 use serde_json::Value;
 use std::sync::Arc;
@@ -22,15 +23,18 @@ pub async fn from(request: &Request<'_>, found: &Match, object: Value) -> Result
     if differs(request, found) { between(&found.resource, request.resource, object).await } else { Ok(object) }
 }
 
+/// What the object is that is shown, if the server knows it by itself.
+pub fn kind(request: &Request<'_>, found: &Match) -> Option<Arc<dyn Kind>> {
+    if request.is_whole() {
+        return Some(found.resource.kind.clone());
+    }
+    let catalog = request.server.catalog();
+    catalog.by_kind(&request.kind.group, &request.kind.version, &request.kind.kind).map(|r| r.kind.clone())
+}
+
 /// What was changed from outside: without what its kind does not know, and with its defaults.
 pub fn normal(request: &Request<'_>, found: &Match, mut object: Value) -> Result<Value, ApiError> {
-    let kind = if request.is_whole() {
-        Some(found.resource.kind.clone())
-    } else {
-        let catalog = request.server.catalog();
-        catalog.by_kind(&request.kind.group, &request.kind.version, &request.kind.kind).map(|r| r.kind.clone())
-    };
-    let Some(kind) = kind else { return Ok(object) };
+    let Some(kind) = kind(request, found) else { return Ok(object) };
     meta::decode::check(&kind.schema(), &mut object).map_err(|e| ApiError::internal(e.0))?;
     kind.default(&mut object);
     Ok(object)

@@ -12,6 +12,7 @@ mod objects;
 mod pods;
 mod policies;
 mod protobuf;
+mod rules;
 mod services;
 mod support;
 mod watches;

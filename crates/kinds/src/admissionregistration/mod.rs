@@ -2,6 +2,7 @@
 
 mod bindings;
 pub mod client_config;
+pub mod expressions;
 mod policies;
 mod resource_rules;
 mod webhooks;

@@ -1,5 +1,6 @@
 //! Policies written as expressions.
 
+use super::expressions::{Compiler, Wanted};
 use super::resource_rules::{self, expression};
 use super::{CATEGORIES, GROUP};
 use crate::kind::built_in;
@@ -30,14 +31,14 @@ impl Kind for MutatingAdmissionPolicy {
     }
 
     fn validate(&self, object: &Value) -> FieldErrors {
-        let mut errors = check(object);
+        let (mut errors, compiler) = check(object);
         let (spec, at) = (get(object, "spec"), path("spec"));
         let mutations = value::items(spec, &["mutations"]);
         if mutations.is_empty() {
             errors.required(&at.child("mutations"), "mutations must contain at least one item");
         }
         for (i, mutation) in mutations.iter().enumerate() {
-            check_mutation(mutation, &at.child("mutations").index(i), &mut errors);
+            check_mutation(mutation, &compiler, &at.child("mutations").index(i), &mut errors);
         }
         let policy = value::text(spec, &["reinvocationPolicy"]);
         rules::one_of(policy, &["IfNeeded", "Never"], &at.child("reinvocationPolicy"), &mut errors);
@@ -72,7 +73,7 @@ impl Kind for ValidatingAdmissionPolicy {
     }
 
     fn validate(&self, object: &Value) -> FieldErrors {
-        let mut errors = check(object);
+        let (mut errors, compiler) = check(object);
         let (spec, at) = (get(object, "spec"), path("spec"));
         let (validations, annotations) = (value::items(spec, &["validations"]), value::items(spec, &["auditAnnotations"]));
         if validations.is_empty() && annotations.is_empty() {
@@ -81,7 +82,7 @@ impl Kind for ValidatingAdmissionPolicy {
             }
         }
         for (i, validation) in validations.iter().enumerate() {
-            check_validation(validation, &at.child("validations").index(i), &mut errors);
+            check_validation(validation, &compiler, &at.child("validations").index(i), &mut errors);
         }
         if annotations.len() > AUDIT_ANNOTATIONS_MAX {
             let message = format!("must not have more than {AUDIT_ANNOTATIONS_MAX} auditAnnotations");
@@ -94,6 +95,7 @@ impl Kind for ValidatingAdmissionPolicy {
             let full = format!("{name}/{key}");
             rules::messages(validate::qualified_name(&full), &full, &at.child("key"), &mut errors);
             expression(annotation, "valueExpression", "valueExpression is not specified", &at, &mut errors);
+            compiler.check(annotation, "valueExpression", Wanted::TextOrNull, &at, &mut errors);
             if annotations[..i].iter().any(|a| value::text(a, &["key"]) == key) {
                 errors.duplicate(&at.child("key"), key);
             }
@@ -125,7 +127,8 @@ fn default(object: &mut Value) {
     }
 }
 
-fn check(object: &Value) -> FieldErrors {
+/// What both have in common, and a compiler that knows the variables.
+fn check(object: &Value) -> (FieldErrors, Compiler) {
     let mut errors = FieldErrors::new();
     let (spec, at) = (get(object, "spec"), path("spec"));
     rules::one_of(value::text(spec, &["failurePolicy"]), &["Fail", "Ignore"], &at.child("failurePolicy"), &mut errors);
@@ -142,7 +145,8 @@ fn check(object: &Value) -> FieldErrors {
             }
         }
     }
-    resource_rules::match_conditions(value::items(spec, &["matchConditions"]), &at.child("matchConditions"), &mut errors);
+    let mut compiler = Compiler::policy(spec.get("paramKind").is_some());
+    resource_rules::match_conditions(value::items(spec, &["matchConditions"]), &compiler, &at.child("matchConditions"), &mut errors);
     for (i, variable) in value::items(spec, &["variables"]).iter().enumerate() {
         let at = at.child("variables").index(i);
         let name = value::text(variable, &["name"]);
@@ -152,8 +156,12 @@ fn check(object: &Value) -> FieldErrors {
             errors.invalid(&at.child("name"), name, "must be a valid CEL identifier");
         }
         expression(variable, "expression", "expression is not specified", &at, &mut errors);
+        let source = value::text(variable, &["expression"]);
+        if let Err(why) = if source.trim().is_empty() { Ok(()) } else { compiler.variable(name, source).map(drop) } {
+            errors.invalid(&at.child("expression"), source, &why);
+        }
     }
-    errors
+    (errors, compiler)
 }
 
 fn check_param_kind(param: &Value, at: &FieldPath, errors: &mut FieldErrors) {
@@ -181,8 +189,10 @@ fn check_param_kind(param: &Value, at: &FieldPath, errors: &mut FieldErrors) {
     }
 }
 
-fn check_validation(validation: &Value, at: &FieldPath, errors: &mut FieldErrors) {
+fn check_validation(validation: &Value, compiler: &Compiler, at: &FieldPath, errors: &mut FieldErrors) {
     expression(validation, "expression", "expression is not specified", at, errors);
+    compiler.check(validation, "expression", Wanted::Bool, at, errors);
+    compiler.check(validation, "messageExpression", Wanted::Text, at, errors);
     for name in ["messageExpression", "message"] {
         let text = value::text(validation, &[name]);
         if !text.is_empty() && text.trim().is_empty() {
@@ -197,14 +207,18 @@ fn check_validation(validation: &Value, at: &FieldPath, errors: &mut FieldErrors
     }
 }
 
-fn check_mutation(mutation: &Value, at: &FieldPath, errors: &mut FieldErrors) {
+fn check_mutation(mutation: &Value, compiler: &Compiler, at: &FieldPath, errors: &mut FieldErrors) {
     let fields = [("ApplyConfiguration", "applyConfiguration"), ("JSONPatch", "jsonPatch")];
     let ty = value::text(mutation, &["patchType"]);
     rules::one_of(ty, &fields.map(|(ty, _)| ty), &at.child("patchType"), errors);
     for (own, field) in fields.into_iter().filter(|_| fields.iter().any(|(t, _)| *t == ty)) {
         match (own == ty, mutation.get(field)) {
             (true, None) => errors.required(&at.child(field), &format!("must be specified when patchType is {ty}")),
-            (true, Some(patch)) => expression(patch, "expression", "expression is not specified", &at.child(field), errors),
+            (true, Some(patch)) => {
+                let wanted = if ty == "JSONPatch" { Wanted::Patches } else { Wanted::Configuration };
+                expression(patch, "expression", "expression is not specified", &at.child(field), errors);
+                compiler.check(patch, "expression", wanted, &at.child(field), errors);
+            }
             (false, Some(_)) => {
                 errors.invalid(&at.child(field), format!("{{{field}}}"), &format!("must not be specified when patchType is {ty}"));
             }

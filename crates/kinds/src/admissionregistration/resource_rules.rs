@@ -1,5 +1,6 @@
 //! Which requests a webhook or policy is about.
 
+use super::expressions::{Compiler, Wanted};
 use crate::rules::{self, get};
 use meta::{FieldErrors, FieldPath, validate, value};
 use serde_json::{Value, json};
@@ -108,7 +109,7 @@ fn resources(resources: &[Value], at: &FieldPath, errors: &mut FieldErrors) {
     }
 }
 
-pub fn match_conditions(conditions: &[Value], at: &FieldPath, errors: &mut FieldErrors) {
+pub fn match_conditions(conditions: &[Value], compiler: &Compiler, at: &FieldPath, errors: &mut FieldErrors) {
     const MAX: usize = 64;
     if conditions.len() > MAX {
         errors.too_many(at, conditions.len(), MAX);
@@ -117,6 +118,7 @@ pub fn match_conditions(conditions: &[Value], at: &FieldPath, errors: &mut Field
         let at = at.index(i);
         let name = value::text(condition, &["name"]);
         expression(condition, "expression", "", &at, errors);
+        compiler.check(condition, "expression", Wanted::Bool, &at, errors);
         if name.is_empty() {
             errors.required(&at.child("name"), "");
         } else {
@@ -128,7 +130,7 @@ pub fn match_conditions(conditions: &[Value], at: &FieldPath, errors: &mut Field
     }
 }
 
-/// Whether an expression compiles is for its evaluator to say; here it must be there.
+/// An expression must be there; whether it compiles is for [`Compiler::check`] to say.
 pub fn expression(object: &Value, name: &str, missing: &str, at: &FieldPath, errors: &mut FieldErrors) {
     if get(object, name).as_str().unwrap_or_default().trim().is_empty() {
         errors.required(&at.child(name), missing);

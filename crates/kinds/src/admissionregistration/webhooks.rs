@@ -1,5 +1,6 @@
 //! Webhooks that may refuse or change what is written.
 
+use super::expressions::Compiler;
 use super::{CATEGORIES, GROUP, client_config, resource_rules};
 use crate::kind::built_in;
 use crate::rules::{self, get, path};
@@ -140,7 +141,7 @@ fn check_webhook(webhook: &Value, at: &FieldPath, errors: &mut FieldErrors) {
         errors.extend(validate::label_selector(get(webhook, name), &at.child(name)));
     }
     client_config::check(get(webhook, "clientConfig"), &at.child("clientConfig"), errors);
-    resource_rules::match_conditions(value::items(webhook, &["matchConditions"]), &at.child("matchConditions"), errors);
+    resource_rules::match_conditions(value::items(webhook, &["matchConditions"]), &Compiler::plain(), &at.child("matchConditions"), errors);
     review_versions(value::items(webhook, &["admissionReviewVersions"]), &at.child("admissionReviewVersions"), errors);
 }
 

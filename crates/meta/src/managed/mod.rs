@@ -37,6 +37,19 @@ pub struct Writer<'a> {
     pub reset: &'a [&'a str],
 }
 
+/// `over` laid over `object` as an apply would lay it, and nobody comes to own it. What is owned as a whole must not be
+/// touched, so that nothing is lost by it.
+pub fn overlay(schema: &crate::schema::Schema, object: &serde_json::Value, over: &serde_json::Value) -> Result<serde_json::Value, String> {
+    let types = shape::Types(schema);
+    types.check(types.root(), over, "").map_err(|e| format!("failed to convert patch object to typed object: {e}"))?;
+    let mut wholes = Vec::new();
+    types.wholes(types.root(), over, &mut String::new(), &mut wholes);
+    if !wholes.is_empty() {
+        return Err(format!("invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {}", wholes.join(", ")));
+    }
+    Ok(types.merge(types.root(), object, over))
+}
+
 /// Whether the entries of an object can be read.
 pub fn check(object: &serde_json::Value) -> Result<(), FieldsError> {
     entries::read(object).map(drop)

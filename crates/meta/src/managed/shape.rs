@@ -95,6 +95,35 @@ impl<'a> Types<'a> {
         set
     }
 
+    /// The paths of the lists, maps and structs in a value that are owned as a whole.
+    pub fn wholes(self, ty: Ty, value: &Value, path: &mut String, out: &mut Vec<String>) {
+        let start = path.len();
+        let below = |key: String, ty: Ty, value: &Value, path: &mut String, out: &mut Vec<String>| {
+            path.push_str(&key);
+            self.wholes(ty, value, path, out);
+            path.truncate(start);
+        };
+        match (self.shape(ty, value.is_object()), value) {
+            (Shape::Leaf, Value::Object(_) | Value::Array(_)) => out.push(path.clone()),
+            (Shape::Struct(shape), Value::Object(map)) => {
+                for (key, value) in map {
+                    below(format!(".{key}"), shape.field(key).map(|f| f.ty), value, path, out);
+                }
+            }
+            (Shape::Map(inner), Value::Object(map)) => {
+                for (key, value) in map {
+                    below(format!(".{key}"), inner, value, path, out);
+                }
+            }
+            (Shape::List(item, _), Value::Array(items)) => {
+                for (i, value) in items.iter().enumerate() {
+                    below(format!("[{i}]"), Some(item), value, path, out);
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn entry(self, ty: Ty, value: &Value, member: bool) -> Set {
         let mut child = self.fields(ty, value);
         child.member |= member || value.is_null() || value.as_object().is_some_and(Map::is_empty);

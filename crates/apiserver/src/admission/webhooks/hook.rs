@@ -1,9 +1,11 @@
 //! The webhooks that configurations name, kept parsed.
 
+use super::super::expressions::Conditions;
 use super::super::matching::{Criteria, texts};
 use crate::objects::Object;
 use crate::server::ApiServer;
 use crate::webhook::Endpoint;
+use kinds::admissionregistration::expressions::Compiler;
 use meta::{GroupResource, value};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -17,6 +19,7 @@ pub struct Hook {
     /// Tells it from all others.
     pub id: String,
     pub criteria: Criteria,
+    pub conditions: Conditions,
     pub endpoint: Option<Endpoint>,
     pub ignores_failure: bool,
     pub reinvocable: bool,
@@ -37,6 +40,7 @@ impl Hook {
             configuration: configuration.to_string(),
             name,
             criteria: Criteria::parse(webhook, "rules", ""),
+            conditions: Conditions::parse(webhook, &Compiler::plain()),
             endpoint: webhook.get("clientConfig").and_then(Endpoint::parse),
             ignores_failure: text("failurePolicy") == "Ignore",
             reinvocable: text("reinvocationPolicy") == "IfNeeded",

@@ -4,6 +4,9 @@ mod call;
 mod hook;
 mod review;
 
+pub use review::user;
+
+use super::expressions::Seen;
 use super::matching::{Asked, Match};
 use super::rounds::Which;
 use super::{Plugin, Request, versions};
@@ -36,6 +39,15 @@ async fn applies(hook: &Hook, request: &Request<'_>, object: &Value, old: Option
     let Some(found) = asked.matches(&hook.criteria)? else { return Ok(None) };
     let object = asked.object.cloned();
     let shown = Shown { object: versions::to(request, &found, object).await?, old: versions::to(request, &found, old.cloned()).await? };
+    if !hook.conditions.is_empty() {
+        let seen = Seen::new(request, &found);
+        match hook.conditions.hold(&seen.variables(shown.object.as_ref(), shown.old.as_ref(), None)) {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(_) if hook.ignores_failure => return Ok(None),
+            Err(why) => return Err(ApiError::forbidden(&request.resource.group_resource, request.given_name(), &why)),
+        }
+    }
     Ok(Some((found, shown)))
 }
 

@@ -112,3 +112,27 @@ async fn other_versions_count_where_the_policy_says_equivalent() {
     assert_eq!((&asked["kind"]["version"], &asked["requestKind"]["version"]), (&json!("v1"), &json!("v2")));
     assert_eq!(asked["object"]["spec"]["targetCPUUtilizationPercentage"], 70);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn match_conditions_keep_requests_from_a_webhook() {
+    let (s, _dir) = server().await;
+    let backend = Backend::start(|_, asked| deny(asked, "no")).await;
+    let rules = json!([rule(&["CREATE"], "", &["configmaps"])]);
+    let one = |condition: &str| {
+        let conditions = json!([{"name": "skip", "expression": condition}]);
+        json!([hook("deny.example.com", backend.client("/"), rules.clone(), json!({"matchConditions": conditions}))])
+    };
+    let refused = s.post(VALIDATING, json!({"metadata": {"name": "x"}, "webhooks": one("... [] bad expression")})).await.expect(422);
+    assert!(refused["message"].as_str().unwrap().contains("compilation failed"), "{refused}");
+    let made = s.validating("x", one("object.metadata.name != 'skip-me'")).await;
+    assert_eq!(made["webhooks"][0]["matchConditions"][0]["name"], "skip");
+    s.post(MAPS, map("skip-me", json!({}))).await.expect(201);
+    s.post(MAPS, map("other", json!({}))).await.expect(403);
+    s.delete(&format!("{VALIDATING}/x"), Value::Null).await.expect(200);
+    // What cannot be decided fails closed, without asking the webhook.
+    let asked = backend.asked("/").len();
+    s.validating("x", one("object.nothing == 1")).await;
+    let refused = s.post(MAPS, map("other", json!({}))).await.expect(403);
+    assert!(refused["message"].as_str().unwrap().contains("no such key: nothing"), "{refused}");
+    assert_eq!(backend.asked("/").len(), asked);
+}
