@@ -243,7 +243,12 @@ impl Worker {
         let Some(mounts) = self.volumes(&pod).await else { return Ok(()) };
         let sandbox_config = sandbox::config(&pod, &core.config, sandbox.attempt);
         let tell = |kind: EventType, reason: &str, message: String| core.container_event(&pod, name, kind, reason, message);
-        let keyring = Keyring::of(&pod, &core.objects).await;
+        let (keyring, absent) = Keyring::of(&pod, &core.objects).await;
+        if !absent.is_empty() {
+            let names = absent.join(", ");
+            let message = format!("Unable to retrieve some image pull secrets ({names}); attempting to pull the image may not succeed.");
+            core.event(&pod, EventType::Warning, "FailedToRetrieveImagePullSecret", message);
+        }
         let image = tokio::select! {
             image = core.images.ensure(&container, &keyring, sandbox_config.clone(), &self.uid, &tell) => image,
             () = cancel.cancelled() => return Ok(()),

@@ -36,18 +36,22 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// A secret that is missing or broken is skipped: the image may be public.
-    pub async fn of(pod: &Pod, objects: &Objects) -> Self {
+    /// A secret that is missing or broken is skipped: the image may be public. Told are the names of those that could not be had.
+    pub async fn of(pod: &Pod, objects: &Objects) -> (Self, Vec<String>) {
         let mut keyring = Self::default();
+        let mut absent = Vec::new();
         let namespace = pod.namespace().unwrap_or_default();
         for reference in pod.spec.iter().flat_map(|s| s.image_pull_secrets.iter().flatten()) {
             match objects.secret(&namespace, &reference.name).await {
                 Ok(Some(secret)) => keyring.add(&secret),
-                Ok(None) => tracing::debug!(namespace, name = reference.name, "a pull secret does not exist"),
-                Err(error) => tracing::debug!(namespace, name = reference.name, %error, "a pull secret could not be read"),
+                Ok(None) => absent.push(reference.name.clone()),
+                Err(error) => {
+                    tracing::debug!(namespace, name = reference.name, %error, "a pull secret could not be read");
+                    absent.push(reference.name.clone());
+                }
             }
         }
-        keyring
+        (keyring, absent)
     }
 
     fn add(&mut self, secret: &Secret) {
