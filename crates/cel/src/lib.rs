@@ -34,6 +34,6 @@ pub use cost::{Estimate, Range, Sizes, Unbounded};
 pub use env::{Environment, Program};
 pub use error::{CompileError, EvalError, Issue};
 pub use evaluate::{Budget, Lazy, PER_EXPRESSION, PER_OBJECT, Variables};
-pub use library::authorizer;
+pub use library::{authorizer, is_url};
 pub use types::{FieldType, ListKind, ListType, ObjectType, Type, escape};
 pub use value::{List, Map, OwnedMap, Text, Value};

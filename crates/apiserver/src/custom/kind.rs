@@ -2,8 +2,9 @@
 
 use super::path::Path;
 use super::rules::Rules;
-use super::{defaulting, shape, validate};
+use super::{defaulting, shape};
 use jiff::Timestamp;
+use kinds::apiextensions::values;
 use kinds::{Column, Kind, Names, ScalePaths, Scope, StoredAs, Subresource};
 use meta::field::{FieldError, FieldErrorType};
 use meta::schema::Schema;
@@ -58,7 +59,7 @@ impl CustomKind {
     /// Against the schema, and then the rules. Those over what has not the declared types would fail in ways that nobody
     /// understands.
     fn check(&self, new: &Value, old: Option<&Value>) -> FieldErrors {
-        let mut errors = validate::validate(&self.openapi, new, old);
+        let mut errors = values::validate(&self.openapi, new, old);
         let Some(rules) = &self.rules else { return errors };
         let blocks = |error: &FieldError| {
             use FieldErrorType::{NotSupported, Required, TooLong, TooMany, TypeInvalid};

@@ -2,14 +2,12 @@
 //! a definition that goes. Works on the server as a client of it, so that a definition is written as any object is.
 
 mod conversion;
-mod correlate;
 mod defaulting;
 mod kind;
 mod names;
 mod path;
 mod rules;
 mod shape;
-mod validate;
 
 pub use kind::CustomKind;
 

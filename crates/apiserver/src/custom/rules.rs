@@ -1,8 +1,8 @@
 //! The rules of a definition (`x-kubernetes-validations`), over objects.
 
-use super::correlate::{OldItems, Ratchet, old_field};
 use cel::schema::{self, Declared};
 use cel::{Budget, EvalError, Variables};
+use kinds::apiextensions::correlate::{OldItems, Ratchet, old_field};
 use kinds::apiextensions::expressions::{self, Expression};
 use meta::field::{FieldError, FieldErrorType};
 use meta::{FieldErrors, FieldPath, value};
@@ -16,7 +16,6 @@ const MESSAGE: usize = 5 << 10;
 #[derive(Debug)]
 pub struct Rules {
     own: Vec<(Value, Option<Expression>)>,
-    all_of: Vec<Rules>,
     items: Option<Box<Rules>>,
     values: Option<Box<Rules>>,
     properties: BTreeMap<String, Rules>,
@@ -30,35 +29,26 @@ struct Stop;
 impl Rules {
     /// None where there are none.
     pub fn new(schema: &Value) -> Option<Self> {
-        Self::build(schema, schema, schema::declare(schema, true, "selfType").as_ref())
+        Self::build(schema, schema::declare(schema, true, "selfType").as_ref())
     }
 
-    /// `rules` is where the rules are, `schema` what they are about: they differ within `allOf`.
-    fn build(rules: &Value, schema: &Value, declared: Option<&Declared>) -> Option<Self> {
+    fn build(schema: &Value, declared: Option<&Declared>) -> Option<Self> {
         let compile = |rule: &Value| declared.and_then(|declared| expressions::compile(rule, schema, declared));
-        let own: Vec<_> = value::items(rules, &["x-kubernetes-validations"]).iter().map(|rule| (rule.clone(), compile(rule))).collect();
+        let own: Vec<_> = value::items(schema, &["x-kubernetes-validations"]).iter().map(|rule| (rule.clone(), compile(rule))).collect();
         let element = declared.and_then(Declared::element);
-        let inner = |key: &str| {
-            let (rules, schema) = (rules.get(key)?, schema.get(key)?);
-            if rules.is_object() && schema.is_object() { Self::build(rules, schema, element).map(Box::new) } else { None }
-        };
+        let inner =
+            |key: &str| schema.get(key).filter(|inner| inner.is_object()).and_then(|inner| Self::build(inner, element)).map(Box::new);
         let mut properties = BTreeMap::new();
-        for (name, rules) in rules.get("properties").and_then(Value::as_object).into_iter().flatten() {
-            let Some(schema) = schema.get("properties").and_then(|all| all.get(name)) else { continue };
+        for (name, schema) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
             let embedded = value::flag(schema, &["x-kubernetes-embedded-resource"]);
             let known = cel::escape(name).and_then(|name| declared.and_then(|d| d.field(&name)));
             let declared = known.cloned().or_else(|| schema::declare(schema, embedded, "selfType"));
-            if let Some(inner) = Self::build(rules, schema, declared.as_ref()) {
+            if let Some(inner) = Self::build(schema, declared.as_ref()) {
                 properties.insert(name.clone(), inner);
             }
         }
-        let all_of = value::items(rules, &["allOf"]).iter().filter_map(|part| Self::build(part, schema, declared)).collect();
-        let built = Self { own, all_of, items: inner("items"), values: inner("additionalProperties"), properties, schema: outline(schema) };
-        let any = !built.own.is_empty()
-            || !built.all_of.is_empty()
-            || built.items.is_some()
-            || built.values.is_some()
-            || !built.properties.is_empty();
+        let built = Self { own, items: inner("items"), values: inner("additionalProperties"), properties, schema: outline(schema) };
+        let any = !built.own.is_empty() || built.items.is_some() || built.values.is_some() || !built.properties.is_empty();
         any.then_some(built)
     }
 
@@ -89,9 +79,6 @@ impl Rules {
             if let Some(expression) = expression {
                 self.one(rule, expression, new, old, ratchet, path, budget, errors)?;
             }
-        }
-        for part in &self.all_of {
-            part.at(new, old, ratchet.around(), path, budget, errors)?;
         }
         match new {
             Value::Array(items) => {

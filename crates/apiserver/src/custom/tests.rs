@@ -116,7 +116,7 @@ fn names_that_another_has_are_not_accepted() {
 fn schema_logic_holds() {
     let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
         "oneOf": [{"required": ["a"]}, {"required": ["b"]}], "not": {"required": ["c"]}});
-    let errors = |value| validate::validate(&schema, &value, None).0.len();
+    let errors = |value| kinds::apiextensions::values::validate(&schema, &value, None).0.len();
     assert_eq!(
         (errors(json!({"a": 1})), errors(json!({})), errors(json!({"a": 1, "b": 1})), errors(json!({"a": 1, "c": 1}))),
         (0, 1, 1, 1)

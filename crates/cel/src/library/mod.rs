@@ -104,6 +104,11 @@ impl Opaque<'_> {
     }
 }
 
+/// Whether it is an absolute URL, or a path from the root.
+pub fn is_url(text: &str) -> bool {
+    url::parse(text).is_ok()
+}
+
 /// The type that goes by a name in an expression.
 pub fn type_named(name: &str) -> Option<Type> {
     Some(match name {

@@ -1,6 +1,6 @@
 //! The definition of a kind: its names, its versions, and a schema for each.
 
-use super::structural;
+use super::{selectable, structural};
 use crate::admissionregistration::client_config;
 use crate::kind::built_in;
 use crate::rules::{self, get, path};
@@ -200,6 +200,8 @@ fn versions(spec: &Value, at: &FieldPath, errors: &mut FieldErrors) {
             Some(schema) if shared.is_none() => structural::check(schema, &schema_at, errors),
             Some(_) => {}
         }
+        selectable::check(version, schema(version).unwrap_or(&Value::Null), &at.child("selectableFields"), errors);
+        deprecation(version, &at.child("deprecationWarning"), errors);
         if let Some(scale) = value::at(version, &["subresources", "scale"]) {
             check_scale(scale, &at.child("subresources"), errors);
         }
@@ -216,6 +218,20 @@ fn versions(spec: &Value, at: &FieldPath, errors: &mut FieldErrors) {
     if versions.iter().filter(|v| value::flag(v, &["storage"])).count() != 1 {
         errors.invalid(&versions_at, versions.to_vec(), "must have exactly one version marked as storage version");
     }
+}
+
+fn deprecation(version: &Value, at: &FieldPath, errors: &mut FieldErrors) {
+    let Some(warning) = version.get("deprecationWarning").and_then(Value::as_str) else { return };
+    if !value::flag(version, &["deprecated"]) {
+        errors.invalid(at, warning, "can only be set for deprecated versions");
+    }
+    let detail = match warning {
+        "" => "must not be an empty string",
+        text if text.len() > 256 => "must be <= 256 characters long",
+        text if text.chars().any(char::is_control) => "must only contain printable characters",
+        _ => return,
+    };
+    errors.invalid(at, warning, detail);
 }
 
 fn names(names: &Value, at: &FieldPath, errors: &mut FieldErrors) {

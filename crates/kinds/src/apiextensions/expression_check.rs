@@ -65,11 +65,6 @@ impl Checker<'_> {
             let loose = if value::text(schema, &["x-kubernetes-list-type"]) == "map" { loose } else { own };
             self.node(inner, element, times(most("maxItems")), loose, &at.child("items"));
         }
-        for name in ["allOf", "anyOf", "oneOf"] {
-            for (i, inner) in value::items(schema, &[name]).iter().enumerate() {
-                self.form(inner, &at.child(name).index(i));
-            }
-        }
         let rules = value::items(schema, &[RULES]);
         let before = self.errors.0.len();
         self.form(schema, at);

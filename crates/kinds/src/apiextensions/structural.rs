@@ -1,12 +1,13 @@
 //! Structural schemas: whatever a custom resource may hold has a type, so that it can be pruned, merged and defaulted.
 
-use super::expression_check;
+use super::{defaults, expression_check};
 use crate::rules::{self, get};
 use meta::{FieldErrors, FieldPath, value};
 use serde_json::Value;
 
 const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
 const INT_OR_STRING: &str = "x-kubernetes-int-or-string";
+const EMBEDDED: &str = "x-kubernetes-embedded-resource";
 const PRESERVE: &str = "x-kubernetes-preserve-unknown-fields";
 const LIST_TYPE: &str = "x-kubernetes-list-type";
 const LIST_KEYS: &str = "x-kubernetes-list-map-keys";
@@ -22,6 +23,9 @@ pub fn check(schema: &Value, at: &FieldPath, errors: &mut FieldErrors) {
     let before = errors.0.len();
     node(schema, Place::Root, at, errors);
     // What is said of rules over a schema that is wrong helps nobody.
+    if errors.0.len() == before {
+        defaults::check(schema, at, errors);
+    }
     if errors.0.len() == before {
         expression_check::check(schema, at, errors);
     }
@@ -51,8 +55,16 @@ fn node(schema: &Value, place: Place, at: &FieldPath, errors: &mut FieldErrors) 
     if preserve && !matches!(ty, "" | "object") {
         errors.invalid(&at.child("type"), ty, &format!("must be object if {PRESERVE} is true"));
     }
-    if value::flag(schema, &["x-kubernetes-embedded-resource"]) && ty != "object" {
-        errors.invalid(&at.child("type"), ty, "must be object if x-kubernetes-embedded-resource is true");
+    if place == Place::Root && value::flag(schema, &["nullable"]) {
+        errors.forbidden(&at.child("nullable"), "nullable cannot be true at the root");
+    }
+    if int_or_string && preserve {
+        errors.invalid(&at.child(PRESERVE), true, &format!("must be false if {INT_OR_STRING} is true"));
+    }
+    embedded(schema, place, ty, at, errors);
+    let pattern = value::text(schema, &["pattern"]);
+    if let Err(why) = cel::regex::compile(pattern) {
+        errors.invalid(&at.child("pattern"), pattern, &format!("must be a valid regular expression, but isn't: {why}"));
     }
     forbidden(schema, at, errors);
     list(schema, ty, at, errors);
@@ -69,6 +81,46 @@ fn node(schema: &Value, place: Place, at: &FieldPath, errors: &mut FieldErrors) 
         node(inner, Place::Field, &at.child("additionalProperties"), errors);
     }
     logic(schema, at, errors);
+}
+
+/// What holds an object of its own: the root, and what says so.
+fn embedded(schema: &Value, place: Place, ty: &str, at: &FieldPath, errors: &mut FieldErrors) {
+    let embedded = value::flag(schema, &[EMBEDDED]);
+    let properties = get(schema, "properties").as_object();
+    if embedded && ty != "object" {
+        match ty {
+            "" => errors.required(&at.child("type"), &format!("must be object if {EMBEDDED} is true")),
+            other => errors.invalid(&at.child("type"), other, &format!("must be object if {EMBEDDED} is true")),
+        }
+    }
+    if embedded && value::flag(schema, &[INT_OR_STRING]) {
+        errors.invalid(&at.child(EMBEDDED), true, &format!("must be false if {INT_OR_STRING} is true"));
+    }
+    if schema.get("additionalProperties").is_some() {
+        match place {
+            Place::Root => errors.forbidden(&at.child("additionalProperties"), "must not be used at the root"),
+            _ if embedded => errors.forbidden(&at.child("additionalProperties"), &format!("must not be used if {EMBEDDED} is set")),
+            _ => {}
+        }
+    }
+    if embedded && !value::flag(schema, &[PRESERVE]) && properties.is_none_or(serde_json::Map::is_empty) {
+        errors.required(&at.child("properties"), &format!("must not be empty if {EMBEDDED} is true without {PRESERVE}"));
+    }
+    if !embedded && place != Place::Root {
+        return;
+    }
+    for (name, wanted) in [("apiVersion", "string"), ("kind", "string"), ("metadata", "object")] {
+        let Some(found) = properties.and_then(|p| p.get(name)) else { continue };
+        let at = at.child("properties").key(name);
+        if value::text(found, &["type"]) != wanted {
+            errors.invalid(&at.child("type"), value::text(found, &["type"]), &format!("must be {wanted}"));
+        }
+        let more = |key: &String| !matches!(key.as_str(), "type" | "properties" | "default" | "description" | "title");
+        let others = get(found, "properties").as_object().is_some_and(|p| p.keys().any(|k| k != "name" && k != "generateName"));
+        if name == "metadata" && place == Place::Root && (others || found.as_object().is_some_and(|f| f.keys().any(more))) {
+            errors.forbidden(&at, "must not specify anything other than name and generateName, but metadata is implicitly specified");
+        }
+    }
 }
 
 fn forbidden(schema: &Value, at: &FieldPath, errors: &mut FieldErrors) {
@@ -116,13 +168,57 @@ fn list(schema: &Value, ty: &str, at: &FieldPath, errors: &mut FieldErrors) {
             if keys[..i].contains(key) {
                 errors.duplicate(&at.child(LIST_KEYS).index(i), name);
             }
+            key_property(schema, name, at, errors);
         }
     } else if !keys.is_empty() {
         errors.invalid(&at.child(LIST_TYPE), list_type.unwrap_or_default(), &format!("must be map if {LIST_KEYS} is non-empty"));
     }
+    let items = get(schema, "items");
+    if let Some(found @ ("set" | "map")) = list_type
+        && value::flag(items, &["nullable"])
+    {
+        errors.forbidden(&at.child("items").child("nullable"), &format!("cannot be nullable when {LIST_TYPE} is {found}"));
+    }
+    if list_type == Some("set") {
+        let detail = format!("must be atomic as item of a list with {LIST_TYPE}=set");
+        let (inner, map) = (get(items, LIST_TYPE), get(items, "x-kubernetes-map-type"));
+        match value::text(items, &["type"]) {
+            "array" if !matches!(inner.as_str(), None | Some("atomic")) => {
+                errors.invalid(&at.child("items").child(LIST_TYPE), inner.clone(), &detail);
+            }
+            "object" if map.as_str() != Some("atomic") => {
+                errors.invalid(&at.child("items").child("x-kubernetes-map-type"), map.clone(), &detail);
+            }
+            _ => {}
+        }
+    }
     let map_type = get(schema, "x-kubernetes-map-type").as_str();
+    if map_type.is_some() && ty != "object" {
+        let detail = "must be object if x-kubernetes-map-type is specified";
+        match ty {
+            "" => errors.required(&at.child("type"), detail),
+            other => errors.invalid(&at.child("type"), other, detail),
+        }
+    }
     if let Some(found) = map_type.filter(|t| !matches!(*t, "granular" | "atomic")) {
         errors.not_supported(&at.child("x-kubernetes-map-type"), found, &["atomic", "granular"]);
+    }
+}
+
+/// A property that tells items apart is always there.
+fn key_property(schema: &Value, name: &str, at: &FieldPath, errors: &mut FieldErrors) {
+    let Some(property) = value::at(schema, &["items", "properties", name]) else { return };
+    let at = at.child("items").child("properties").key(name);
+    if let ty @ ("array" | "object") = value::text(property, &["type"]) {
+        errors.invalid(&at.child("type"), ty, &format!("must be a scalar type if parent array's {LIST_TYPE} is map"));
+    }
+    let required = value::items(schema, &["items", "required"]).iter().any(|r| r == name);
+    if !required && property.get("default").is_none() {
+        let detail = format!("this property is in {LIST_KEYS}, so it must have a default or be a required property");
+        errors.required(&at.child("default"), &detail);
+    }
+    if value::flag(property, &["nullable"]) {
+        errors.forbidden(&at.child("nullable"), &format!("this property is in {LIST_KEYS}, so it cannot be nullable"));
     }
 }
 
@@ -137,7 +233,17 @@ fn logic(schema: &Value, at: &FieldPath, errors: &mut FieldErrors) {
     }
     for (at, schema) in inner {
         let int_or_string = matches!(value::text(schema, &["type"]), "integer" | "string");
-        for name in ["type", "default", "title", "description", "nullable", "additionalProperties", PRESERVE, INT_OR_STRING] {
+        for name in [
+            "type",
+            "default",
+            "title",
+            "description",
+            "nullable",
+            "additionalProperties",
+            PRESERVE,
+            INT_OR_STRING,
+            "x-kubernetes-validations",
+        ] {
             let empty = rules::same(get(schema, name), &Value::Null);
             if !(empty || name == "type" && int_or_string) {
                 errors.forbidden(&at.child(name), "must be empty to be structural");

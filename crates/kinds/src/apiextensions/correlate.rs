@@ -73,12 +73,6 @@ impl<'o> Ratchet<'o> {
         }
     }
 
-    /// Around where it is now, for what is not correlated itself.
-    #[must_use]
-    pub fn around(self) -> Self {
-        Self { here: false, ..self }
-    }
-
     pub fn lets_through(self) -> bool {
         self.nearest.is_some_and(|(new, old)| new == old)
     }

@@ -13,6 +13,13 @@ pub fn validate(schema: &Value, object: &Value, old: Option<&Value>) -> FieldErr
     errors
 }
 
+/// What is not within an object, but at a place of its own.
+pub fn validate_at(schema: &Value, value: &Value, at: &FieldPath) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    check(schema, value, None, at, &mut errors);
+    errors
+}
+
 fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -145,7 +152,7 @@ fn is_format(format: &str, text: &str) -> bool {
             base64::engine::general_purpose::STANDARD.decode(text).is_ok()
         }
         "email" => text.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty()),
-        "uri" => text.parse::<http::Uri>().is_ok() && text.contains(':'),
+        "uri" => cel::is_url(text),
         "hostname" => meta::validate::dns_subdomain(&text.to_lowercase(), false).is_empty(),
         _ => true,
     }
