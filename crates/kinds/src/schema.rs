@@ -35,7 +35,7 @@ fn build(definition: &str, definitions: &Map<String, Value>) -> Schema {
     let mut builder = Builder { definitions, types: Vec::new(), known: HashMap::new() };
     let root = builder.definition(definition);
     builder.types.shrink_to_fit();
-    Schema { types: builder.types, root }
+    Schema { types: builder.types, root, lenient: None }
 }
 
 struct Builder<'a> {

@@ -10,6 +10,8 @@ pub type TypeId = u32;
 pub struct Schema {
     pub types: Vec<Type>,
     pub root: TypeId,
+    /// From this type on only names count: what is null or of another type stays, for validation to tell of.
+    pub lenient: Option<TypeId>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -104,7 +106,7 @@ pub enum ListType {
 impl Schema {
     /// A schema that accepts anything.
     pub fn any() -> Self {
-        Self { types: vec![Type::Any], root: 0 }
+        Self { types: vec![Type::Any], root: 0, lenient: None }
     }
 
     pub fn ty(&self, id: TypeId) -> &Type {

@@ -1,4 +1,4 @@
-//! Defaults from a structural schema.
+//! Defaults from a structural schema, and the nulls that stand for nothing.
 
 use meta::value;
 use serde_json::Value;
@@ -24,6 +24,31 @@ pub fn apply(schema: &Value, object: &mut Value) {
         Value::Array(items) => {
             if let Some(schema) = schema.get("items") {
                 items.iter_mut().for_each(|item| apply(schema, item));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A null is no value, unless the schema says that it is one, or has a default in its place.
+pub fn prune_nulls(schema: &Value, object: &mut Value) {
+    match object {
+        Value::Object(map) => {
+            let properties = schema.get("properties").and_then(Value::as_object);
+            let additional = schema.get("additionalProperties").filter(|inner| inner.is_object());
+            let of = |name: &str| properties.and_then(|all| all.get(name)).or(additional);
+            map.retain(|name, inner| {
+                let Some(schema) = of(name) else { return true };
+                let nothing = inner.is_null() && !value::flag(schema, &["nullable"]) && schema.get("default").is_none();
+                if !nothing {
+                    prune_nulls(schema, inner);
+                }
+                !nothing
+            });
+        }
+        Value::Array(items) => {
+            if let Some(schema) = schema.get("items") {
+                items.iter_mut().for_each(|item| prune_nulls(schema, item));
             }
         }
         _ => {}

@@ -225,6 +225,7 @@ impl Kind for CustomKind {
     }
 
     fn default(&self, object: &mut Value) {
+        defaulting::prune_nulls(&self.openapi, object);
         defaulting::apply(&self.openapi, object);
     }
 

@@ -54,6 +54,7 @@ pub fn settle(definition: &mut Value, others: &[&Value], now: &str) {
         Some((reason, message)) => condition(definition, "NamesAccepted", "False", reason, message, now),
         None => condition(definition, "NamesAccepted", "True", "NoConflicts", "no conflicts found", now),
     }
+    approval(definition, now);
     let established = is_true(definition, "Established");
     match conflict {
         // Once established, a definition stays that under the names it has.
@@ -61,6 +62,21 @@ pub fn settle(definition: &mut Value, others: &[&Value], now: &str) {
         Some(_) => condition(definition, "Established", "False", "NotAccepted", "not all names are accepted", now),
         None => condition(definition, "Established", "True", "InitialNamesAccepted", "the initial names have been accepted", now),
     }
+}
+
+/// Groups of Kubernetes' own have to say who approved of their definitions.
+fn approval(definition: &mut Value, now: &str) {
+    let group = value::text(definition, &["spec", "group"]);
+    if !["k8s.io", "kubernetes.io"].iter().any(|domain| group == *domain || group.ends_with(&format!(".{domain}"))) {
+        return;
+    }
+    let given = value::text(definition, &["metadata", "annotations", "api-approved.kubernetes.io"]).to_string();
+    let (status, reason, message) = match given.as_str() {
+        "" => ("False", "MissingAnnotation", "protected groups must have approval annotation \"api-approved.kubernetes.io\", see https://github.com/kubernetes/enhancements/pull/1111".to_string()),
+        text if text.starts_with("unapproved") => ("False", "UnapprovedAnnotation", format!("not approved: {text:?}")),
+        text => ("True", "ApprovedAnnotation", format!("approved in {text}")),
+    };
+    condition(definition, "KubernetesAPIApprovalPolicyConformant", status, reason, &message, now);
 }
 
 fn carry(accepted: &mut Value, wanted: &Value, key: &str) {

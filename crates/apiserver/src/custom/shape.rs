@@ -11,9 +11,10 @@ const ANY: TypeId = 0;
 pub fn build(name: &str, openapi: &Value) -> Schema {
     let mut builder = Builder { types: vec![Type::Any], meta: 0 };
     builder.meta = builder.graft(&kinds::schema::of(OBJECT_META));
+    let lenient = Some(builder.types.len() as TypeId);
     let root = builder.object(openapi, true, name);
     builder.types.shrink_to_fit();
-    Schema { types: builder.types, root }
+    Schema { types: builder.types, root, lenient }
 }
 
 struct Builder {

@@ -162,15 +162,14 @@ async fn schemas_default_prune_and_keep() {
         "template": {"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true},
         "when": {"type": "string", "format": "date-time"}}});
     define(&s, spec, json!({})).await;
-    let given = json!({"size": "10%", "note": null, "level": null, "unknown": 1, "ports": [{"name": "http", "x": 1}], "tags": ["a"],
-        "free": {"any": {"thing": [1]}}, "template": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "nope": 1}, "spec": {"x": 1}},
+    let given = json!({"size": "10%", "note": null, "level": null, "tags": null, "unknown": 1, "ports": [{"name": "http", "x": 1}], "free": {"any": {"thing": [1]}}, "template": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "nope": 1}, "spec": {"x": 1}},
         "when": "2024-01-01T00:00:00Z"});
     let made = s.post(THINGS, thing(given)).await;
     assert!(made.warnings.iter().any(|w| w.contains("unknown field \\\"spec.unknown\\\"")), "{:?}", made.warnings);
     let made = made.expect(201);
     assert_eq!(
         made["spec"],
-        json!({"size": "10%", "note": null, "level": 3, "ports": [{"name": "http", "port": 80}], "tags": ["a"], "free": {"any": {"thing": [1]}},
+        json!({"size": "10%", "note": null, "level": 3, "ports": [{"name": "http", "port": 80}], "free": {"any": {"thing": [1]}},
             "template": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"x": 1}}, "when": "2024-01-01T00:00:00Z"})
     );
     for (spec, wanted) in [
@@ -178,6 +177,8 @@ async fn schemas_default_prune_and_keep() {
         (json!({"ports": [{"name": "a"}, {"name": "a"}]}), "spec.ports[1]: Duplicate value: {\"name\":\"a\"}"),
         (json!({"tags": ["a", "a"]}), "spec.tags[1]: Duplicate value: \"a\""),
         (json!({"template": {"kind": "Pod"}}), "spec.template.apiVersion: Required value: must not be empty"),
+        (json!({"ports": "none"}), "spec.ports: Invalid value: \"string\": spec.ports in body must be of type array: \"string\""),
+        (json!({"tags": [null]}), "spec.tags[0] in body must be of type string: \"null\""),
         (json!({"when": "yesterday"}), "spec.when in body must be of type date-time: \"yesterday\""),
     ] {
         let shown = message(s.post(THINGS, thing(spec)).await);

@@ -38,10 +38,10 @@ impl Walk<'_> {
         let schema = self.schema;
         match (schema.ty(ty), &mut *value) {
             (Type::Any, _) => Ok(()),
-            (Type::Struct(shape), Value::Object(map)) => self.fields(shape, map, path),
+            (Type::Struct(shape), Value::Object(map)) => self.fields(shape, map, self.lenient(ty), path),
             (Type::Map { value: inner, .. }, Value::Object(map)) => {
                 for (key, item) in map.iter_mut() {
-                    if item.is_null() {
+                    if item.is_null() && !self.lenient(ty) {
                         *item = self.zero(*inner);
                     }
                     self.value(*inner, item, &path.entry(key), owner)?;
@@ -50,7 +50,7 @@ impl Walk<'_> {
             }
             (Type::List { item: inner, .. }, Value::Array(items)) => {
                 for (i, item) in items.iter_mut().enumerate() {
-                    if item.is_null() {
+                    if item.is_null() && !self.lenient(ty) {
                         *item = self.zero(*inner);
                     }
                     self.value(*inner, item, &path.index(i), owner)?;
@@ -58,11 +58,16 @@ impl Walk<'_> {
                 Ok(())
             }
             (Type::Scalar(scalar), value) => self.scalar(*scalar, value, path, owner),
+            _ if self.lenient(ty) => Ok(()),
             (_, value) => Err(self.mismatch(ty, value, path, owner)),
         }
     }
 
-    fn fields(&mut self, shape: &Struct, map: &mut Map<String, Value>, path: &Path<'_>) -> Result<(), TypeError> {
+    fn lenient(&self, ty: TypeId) -> bool {
+        self.schema.lenient.is_some_and(|from| ty >= from)
+    }
+
+    fn fields(&mut self, shape: &Struct, map: &mut Map<String, Value>, lenient: bool, path: &Path<'_>) -> Result<(), TypeError> {
         let owner = short(&shape.name);
         let mut result = Ok(());
         map.retain(|key, value| {
@@ -71,7 +76,7 @@ impl Walk<'_> {
             }
             let path = path.key(key);
             match shape.field(key) {
-                Some(_) if value.is_null() => false,
+                Some(field) if value.is_null() && !(lenient && (self.lenient(field.ty) || *self.schema.ty(field.ty) == Type::Any)) => false,
                 Some(field) => {
                     result = self.value(field.ty, value, &path, owner);
                     true
@@ -226,7 +231,7 @@ mod tests {
         types.push(Type::List { item: 7, list_type: ListType::Atomic });
         types.push(shape("io.k8s.api.core.v1.Spec", vec![field("items", 8), field("labels", 6), field("on", 5)]));
         types.push(shape("io.k8s.api.core.v1.Thing", vec![field("spec", 9)]));
-        Schema { types, root: 10 }
+        Schema { types, root: 10, lenient: None }
     }
 
     fn error(object: Value) -> String {

@@ -40,7 +40,7 @@ fn schema() -> Schema {
         structure(&[("phase", STRING)], &[]),
         structure(&[("apiVersion", STRING), ("kind", STRING), ("metadata", META), ("spec", SPEC), ("status", STATUS)], &[]),
     ];
-    Schema { types, root: ROOT }
+    Schema { types, root: ROOT, lenient: None }
 }
 
 fn writer(manager: &str) -> Writer<'_> {

@@ -21,6 +21,7 @@ fn schema() -> Schema {
             Type::Map { value: 0, atomic: false },
             shape(vec![merging("containers", 3, Some("name")), merging("finalizers", 1, None), plain("labels", 4), plain("strategy", 4)]),
         ],
+        lenient: None,
         root: 5,
     }
 }
