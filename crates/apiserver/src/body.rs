@@ -1,6 +1,6 @@
 //! Bodies of requests and answers, whatever transport carries them.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
@@ -28,7 +28,11 @@ pub fn empty() -> Body {
     wrap(Empty::new())
 }
 
-/// Buffers one after the other, none copied; the length is known.
+/// What one frame carries: with HTTP/2's frame header it fills a TLS record, and smaller ones would cost
+/// more than copying.
+pub const FRAME: usize = (16 << 10) - 9;
+
+/// Buffers one after the other, the length known; gathered into frames as the client takes them.
 pub fn parts(parts: impl IntoIterator<Item = Bytes>) -> Body {
     let parts: VecDeque<Bytes> = parts.into_iter().filter(|b| !b.is_empty()).collect();
     let left = parts.iter().map(|b| b.len() as u64).sum();
@@ -40,12 +44,38 @@ struct Parts {
     left: u64,
 }
 
+impl Parts {
+    /// At most a frame; what is one already is not copied.
+    fn gather(&mut self) -> Option<Bytes> {
+        let first = self.parts.front_mut()?;
+        if first.len() > FRAME {
+            return Some(first.split_to(FRAME));
+        }
+        let first = self.parts.pop_front()?;
+        if first.len() == FRAME || self.parts.is_empty() {
+            return Some(first);
+        }
+        let mut frame = BytesMut::with_capacity(FRAME.min(usize::try_from(self.left).unwrap_or(FRAME)));
+        frame.extend_from_slice(&first);
+        while let Some(mut part) = self.parts.pop_front() {
+            let room = FRAME - frame.len();
+            if part.len() > room {
+                frame.extend_from_slice(&part.split_to(room));
+                self.parts.push_front(part);
+                break;
+            }
+            frame.extend_from_slice(&part);
+        }
+        Some(frame.freeze())
+    }
+}
+
 impl http_body::Body for Parts {
     type Data = Bytes;
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let next = self.parts.pop_front();
+        let next = self.gather();
         if let Some(part) = &next {
             self.left -= part.len() as u64;
         }
@@ -78,4 +108,26 @@ pub async fn read(mut body: Body) -> Result<Bytes, ApiError> {
         parts.push(data);
     }
     Ok(if parts.len() == 1 { parts.swap_remove(0) } else { parts.concat().into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body::Body as _;
+
+    #[tokio::test]
+    async fn parts_come_out_whole_in_frames_of_bounded_size() {
+        let lengths = [0, 1, FRAME - 1, FRAME, FRAME + 1, 3 * FRAME, 10, 20];
+        let buffers: Vec<Bytes> = lengths.iter().map(|n| (0..*n).map(|i| i as u8).collect::<Vec<u8>>().into()).collect();
+        let mut body = parts(buffers.clone());
+        assert_eq!(body.size_hint().exact(), Some(buffers.concat().len() as u64));
+        let mut got = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let data = frame.unwrap().into_data().unwrap();
+            assert!((1..=FRAME).contains(&data.len()));
+            got.extend_from_slice(&data);
+        }
+        assert_eq!(got, buffers.concat());
+        assert!(body.is_end_stream());
+    }
 }

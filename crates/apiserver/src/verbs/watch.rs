@@ -32,6 +32,8 @@ const LASTS: u64 = 1800;
 const BOOKMARK: Duration = Duration::from_secs(50);
 /// Events that are copied into one buffer; larger objects are handed on as they are.
 const COPY: usize = 16 << 10;
+/// Events that are there at once are sent at once, until they come to this.
+const TOGETHER: usize = 64 << 10;
 
 struct Stream {
     watcher: Watcher,
@@ -47,6 +49,8 @@ struct Stream {
     deadline: Pin<Box<Sleep>>,
     stop: CancellationToken,
     closing: CancellationToken,
+    /// Events that will be sent together.
+    gathered: BytesMut,
     ready: VecDeque<Bytes>,
     ended: bool,
     _counted: Watching,
@@ -140,6 +144,7 @@ pub async fn watch(call: &Call<'_>, closing: Option<Closing>) -> Result<Response
         deadline: Box::pin(tokio::time::sleep(Duration::from_secs(seconds))),
         stop: call.server.inner.stop.clone(),
         closing: closing.map_or_else(CancellationToken::new, |c| c.0),
+        gathered: BytesMut::new(),
         ready: VecDeque::new(),
         ended: false,
         _counted: call.server.inner.metrics.watching(),
@@ -179,19 +184,25 @@ fn event(format: Format, ty: &str, object: &Bytes) -> Bytes {
 }
 
 fn line(ty: &str, object: &Bytes) -> Bytes {
-    let mut line = BytesMut::with_capacity(object.len() + 40);
+    let mut line = BytesMut::new();
+    write_line(&mut line, ty, object);
+    line.freeze()
+}
+
+fn write_line(line: &mut BytesMut, ty: &str, object: &Bytes) {
+    line.reserve(object.len() + 40);
     line.extend_from_slice(b"{\"type\":\"");
     line.extend_from_slice(ty.as_bytes());
     line.extend_from_slice(b"\",\"object\":");
     line.extend_from_slice(object);
     line.extend_from_slice(b"}\n");
-    line.freeze()
 }
 
 impl Stream {
     /// None ends the watch.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
+            self.send_gathered();
             if let Some(bytes) = self.ready.pop_front() {
                 return Some(bytes);
             }
@@ -222,9 +233,14 @@ impl Stream {
                 }
                 change = self.watcher.next() => match change {
                     Ok(Some(change)) => {
-                        if let Err(error) = self.take(&change).await {
-                            self.ended = true;
-                            self.push("ERROR", &error_object(&error));
+                        let mut next = Some(change);
+                        while let Some(change) = next.take() {
+                            if let Err(error) = self.take(&change).await {
+                                self.ended = true;
+                                self.push("ERROR", &error_object(&error));
+                            } else if self.gathered.len() < TOGETHER {
+                                next = self.watcher.ready();
+                            }
                         }
                     }
                     Ok(None) => return None,
@@ -282,13 +298,25 @@ impl Stream {
     }
 
     fn push(&mut self, ty: &str, object: &Bytes) {
-        if object.len() <= COPY || self.output.format == Format::Protobuf {
-            self.ready.push_back(event(self.output.format, ty, object));
+        if self.output.format == Format::Protobuf {
+            self.gathered.extend_from_slice(&event(self.output.format, ty, object));
             return;
         }
+        if object.len() <= COPY {
+            write_line(&mut self.gathered, ty, object);
+            return;
+        }
+        self.send_gathered();
         self.ready.push_back(format!("{{\"type\":\"{ty}\",\"object\":").into());
         self.ready.push_back(object.clone());
         self.ready.push_back(Bytes::from_static(b"}\n"));
+    }
+
+    fn send_gathered(&mut self) {
+        if !self.gathered.is_empty() {
+            // No room is kept, since most watches are idle most of the time.
+            self.ready.push_back(std::mem::take(&mut self.gathered).freeze());
+        }
     }
 
     fn bookmark(&mut self, end_of_initial: bool) {

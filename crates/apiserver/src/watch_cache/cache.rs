@@ -206,7 +206,7 @@ impl Cache {
         state.ring_after = revision;
     }
 
-    /// Takes a change in. `new` is none for a deletion; it gets the object that was there before.
+    /// Takes a change in; it has to be announced. `new` is none for a deletion; it gets the object that was there before.
     pub(super) fn apply(&self, key: &str, revision: Revision, new: impl FnOnce(Option<&Object>) -> Option<Object>) {
         // Decoding happens outside of the lock; the feed is the only writer.
         let old = {
@@ -232,7 +232,10 @@ impl Cache {
         state.revision = revision;
         state.taps.retain(|tap| tap.send(ObjectChange { old: old.clone(), new: new.clone() }).is_ok());
         state.push(Arc::new(Event::new(revision, old, new)));
-        drop(state);
+    }
+
+    /// Wakes the watchers for what was taken in; once for many changes, which they then take together.
+    pub(super) fn announce(&self) {
         self.changed.send_modify(|n| *n += 1);
     }
 

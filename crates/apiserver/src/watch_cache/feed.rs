@@ -221,9 +221,7 @@ impl Follower {
         let revision = match batch {
             WatchBatch::Progress(revision) => revision,
             WatchBatch::Events { events, revision } => {
-                for event in events {
-                    self.apply(event);
-                }
+                self.apply(events);
                 revision
             }
         };
@@ -233,14 +231,21 @@ impl Follower {
         }
     }
 
-    fn apply(&self, event: WatchEvent) {
-        let (key, revision, kv) = match event {
-            WatchEvent::Put { kv, .. } => (kv.key.clone(), kv.mod_revision, Some(kv)),
-            WatchEvent::Delete { key, revision, .. } => (key, revision, None),
-        };
-        if let Some((cache, from)) = self.shared.find(&key) {
+    /// Takes in what belongs together, then wakes those who watch it.
+    fn apply(&self, events: impl IntoIterator<Item = WatchEvent>) {
+        let mut touched: Vec<Arc<Cache>> = Vec::new();
+        for event in events {
+            let (key, revision, kv) = match event {
+                WatchEvent::Put { kv, .. } => (kv.key.clone(), kv.mod_revision, Some(kv)),
+                WatchEvent::Delete { key, revision, .. } => (key, revision, None),
+            };
+            let Some((cache, from)) = self.shared.find(&key) else { continue };
             cache.apply(&key[from..], revision, |previous| decode(&cache, kv.as_ref()?, previous));
+            if !touched.iter().any(|t| Arc::ptr_eq(t, &cache)) {
+                touched.push(cache);
+            }
         }
+        touched.iter().for_each(|cache| cache.announce());
     }
 
     /// Reads everything again and applies the differences, so that watchers see how it came out.
@@ -261,12 +266,8 @@ impl Follower {
         }
         found.retain(|kv| known.get(&*kv.key) != Some(&kv.mod_revision));
         found.sort_by_key(|kv| kv.mod_revision);
-        for kv in found {
-            self.apply(WatchEvent::Put { kv, previous: None });
-        }
-        for key in gone.into_keys() {
-            self.apply(WatchEvent::Delete { key: key.into(), revision, previous: None });
-        }
+        self.apply(found.into_iter().map(|kv| WatchEvent::Put { kv, previous: None }));
+        self.apply(gone.into_keys().map(|key| WatchEvent::Delete { key: key.into(), revision, previous: None }));
         self.revision = revision;
         self.shared.progress.send_replace(revision);
         Ok(())

@@ -71,13 +71,19 @@ impl Watcher {
         self.ready = objects.into_iter().map(Change::Initial).collect();
     }
 
+    /// The next change, if there is one at hand.
+    pub fn ready(&mut self) -> Option<Change> {
+        let change = self.ready.pop_front()?;
+        if let Change::Event(event) = &change {
+            self.given = event.revision;
+        }
+        Some(change)
+    }
+
     /// `Ok(None)`: the cache was closed. Nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> Result<Option<Change>, ApiError> {
         loop {
-            if let Some(change) = self.ready.pop_front() {
-                if let Change::Event(event) = &change {
-                    self.given = event.revision;
-                }
+            if let Some(change) = self.ready() {
                 return Ok(Some(change));
             }
             self.changed.borrow_and_update();
