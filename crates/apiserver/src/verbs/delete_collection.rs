@@ -1,15 +1,22 @@
 //! The end of all objects that match.
 
 use super::select::Selection;
-use super::{Call, list, view};
+use super::{Call, list};
 use crate::body::Body;
 use crate::conversion;
+use crate::objects::Object;
 use crate::registry::{self, DeleteOptions};
+use crate::watch_cache::Snapshot;
 use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use http::Response;
 use http::header::CONTENT_TYPE;
-use http::{Response, StatusCode};
 use meta::ApiError;
-use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Under way at once, so that they share what makes them durable.
+const TOGETHER: usize = 128;
 
 pub async fn objects(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, ApiError> {
     let options = DeleteOptions::parse(call.query, call.headers.get(CONTENT_TYPE), &body)?;
@@ -17,27 +24,33 @@ pub async fn objects(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, Api
     let selection = Selection::parse(call.resource, &attributes.label_selector, &attributes.field_selector)?;
     call.server.settle(None).await?;
     let cache = call.cache()?;
-    let found = list::matching(call, cache, &selection);
+    let objects = list::matching(call, cache, &selection);
     let revision = cache.revision();
-    let mut items = Vec::with_capacity(found.len());
-    for object in found {
-        let mut task = call.task("DeleteOptions")?;
-        task.options.dry_run = options.dry_run;
-        task.namespace = object.namespace();
-        match registry::delete(&task, object.name(), &options).await {
-            Ok(deleted) => items.push(deleted.object),
-            // Gone already, which is what was wanted.
-            Err(error) if error.reason == "NotFound" => {
-                let object = conversion::read_one(call.resource, object.clone()).await?;
-                items.push(view::served(call.resource, &object.bytes));
-            }
-            Err(error) => return Err(error),
+    let (mut waiting, mut running) = (objects.iter(), FuturesUnordered::new());
+    loop {
+        while running.len() < TOGETHER
+            && let Some(object) = waiting.next()
+        {
+            running.push(delete(call, object, &options));
+        }
+        match running.next().await {
+            Some(deleted) => deleted?,
+            None => break,
         }
     }
-    let names = call.resource.kind.names();
-    let list: Value = json!({
-        "kind": names.list_kind, "apiVersion": call.resource.api_version,
-        "metadata": {"resourceVersion": revision.to_string()}, "items": items,
-    });
-    Ok(call.output.respond(StatusCode::OK, &list))
+    drop(running);
+    // As upstream does, it answers what it has found rather than what has become of it.
+    let objects = conversion::read(call.resource, objects).await?;
+    Ok(list::respond(call, &Snapshot { objects, revision, more: false, remaining: 0 }, false))
+}
+
+async fn delete(call: &Call<'_>, object: &Arc<Object>, options: &DeleteOptions) -> Result<(), ApiError> {
+    let mut task = call.task("DeleteOptions")?;
+    task.options.dry_run = options.dry_run;
+    task.namespace = object.namespace();
+    match registry::delete(&task, object.name(), options).await {
+        // Gone already, which is what was wanted.
+        Err(error) if error.reason == "NotFound" => Ok(()),
+        other => other.map(drop),
+    }
 }

@@ -173,7 +173,7 @@ fn forgotten(call: &Call<'_>, token: Option<&Token>, revision: Revision) -> Resu
     Ok(call.output.respond(StatusCode::GONE, &status))
 }
 
-fn respond(call: &Call<'_>, snapshot: &Snapshot, count: bool) -> Response<Body> {
+pub fn respond(call: &Call<'_>, snapshot: &Snapshot, count: bool) -> Response<Body> {
     let mut metadata = json!({"resourceVersion": snapshot.revision.to_string()});
     if let (true, Some(last)) = (snapshot.more, snapshot.objects.last()) {
         let key = if last.namespace().is_empty() { last.name().to_string() } else { format!("{}/{}", last.namespace(), last.name()) };
