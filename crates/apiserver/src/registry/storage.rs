@@ -3,7 +3,7 @@
 use super::{Task, cache};
 use crate::catalog::Resource;
 use crate::conversion;
-use bytes::Bytes;
+use crate::watch_cache::Encoded;
 use meta::{ApiError, GroupVersion, value};
 use serde_json::Value;
 use std::time::Duration;
@@ -20,7 +20,11 @@ pub enum Outcome {
 
 /// `expected`: the revision that must be there; 0: nothing may be there.
 pub async fn put(task: &Task<'_>, name: &str, object: &Value, expected: Revision) -> Result<Outcome, ApiError> {
-    let bytes = encode(task.resource, &*conversion::to_stored(task.resource, object).await?);
+    let encoded = encode(task.resource, &*conversion::to_stored(task.resource, object).await?);
+    let bytes = encoded.bytes.clone();
+    // Another version than the stored one has to go through its conversion.
+    let lends = !task.resource.is_view();
+    let _lent = if lends { Some(cache(task.resource)?.lend(task.namespace, name, object, encoded, bytes.clone())) } else { None };
     write(task, name, expected, Op::Put { value: bytes, lease: 0 }).await
 }
 
@@ -46,14 +50,12 @@ async fn write(task: &Task<'_>, name: &str, expected: Revision, op: Op) -> Resul
 }
 
 /// The stored form: the stored version, without the revision, which is the store's own to say.
-pub fn encode(resource: &Resource, object: &Value) -> Bytes {
+fn encode(resource: &Resource, object: &Value) -> Encoded {
+    let Some(stored) = resource.kind.stored_as() else { return Encoded::of(object) };
     let mut object = object.clone();
-    if let Some(stored) = resource.kind.stored_as() {
-        (stored.to_stored)(&mut object);
-        value::set(&mut object, &["apiVersion"], GroupVersion::new(stored.group, stored.version).to_string());
-    }
-    value::remove(&mut object, &["metadata", "resourceVersion"]);
-    serde_json::to_vec(&object).unwrap_or_default().into()
+    (stored.to_stored)(&mut object);
+    value::set(&mut object, &["apiVersion"], GroupVersion::new(stored.group, stored.version).to_string());
+    Encoded::of(&object)
 }
 
 pub fn store_error(error: store::Error) -> ApiError {

@@ -18,7 +18,7 @@ pub async fn create(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, ApiE
     let task = call.task("CreateOptions")?;
     let object = registry::decode(&task, call.headers.get(CONTENT_TYPE), &body)?;
     let created = registry::create(&task, object, false).await?;
-    call.respond(StatusCode::CREATED, &created)
+    call.respond_written(&task, StatusCode::CREATED, &created)
 }
 
 /// A create below an object, which changes that object (`pods/binding`).

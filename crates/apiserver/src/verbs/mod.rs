@@ -21,9 +21,10 @@ use crate::query::Query;
 use crate::registry::{self, Options, Task};
 use crate::server::ApiServer;
 use crate::watch_cache::Cache;
+use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use kinds::wire;
-use meta::{ApiError, GroupKind};
+use meta::{ApiError, GroupKind, value};
 use serde_json::Value;
 use std::sync::Arc;
 use store::Revision;
@@ -76,6 +77,17 @@ impl Call<'_> {
     pub fn respond(&self, status: StatusCode, object: &Value) -> Result<Response<Body>, ApiError> {
         let shown = view::shaped(self.resource, self.output.shape, object);
         Ok(self.output.respond(status, &shown))
+    }
+
+    /// The answer to a write that came out as `object`: the bytes that readers get of it, where they are at hand.
+    pub fn respond_written(&self, task: &Task<'_>, status: StatusCode, object: &Value) -> Result<Response<Body>, ApiError> {
+        let metadata = |field| value::text(object, &["metadata", field]);
+        let as_cached = self.output.shape == Shape::Object && !task.options.dry_run && !self.resource.is_view();
+        let found = if as_cached { self.cache()?.get(self.namespace, metadata("name")) } else { None };
+        match found.filter(|found| found.revision.to_string() == metadata("resourceVersion")) {
+            Some(found) => Ok(self.output.respond_parts(status, vec![found.bytes.clone(), Bytes::from_static(b"\n")])),
+            None => self.respond(status, object),
+        }
     }
 }
 

@@ -115,7 +115,7 @@ async fn run(call: &Call<'_>, part: Part, body: Bytes) -> Result<Response<Body>,
         Ok(Changed::new(object))
     };
     let (object, created) = registry::update(&task, call.name, part, may_create, &mut change).await?;
-    call.respond(if created { StatusCode::CREATED } else { StatusCode::OK }, &object)
+    call.respond_written(&task, if created { StatusCode::CREATED } else { StatusCode::OK }, &object)
 }
 
 /// What is applied: checked and pruned, but without defaults, which nobody has applied.

@@ -20,9 +20,14 @@ pub async fn part(call: &Call<'_>, subresource: &Subresource, body: Bytes) -> Re
 
 async fn run(call: &Call<'_>, part: Part, may_create: bool, body: Bytes) -> Result<Response<Body>, ApiError> {
     let task = call.task("UpdateOptions")?;
-    let mut object = registry::decode(&task, call.headers.get(CONTENT_TYPE), &body)?;
-    registry::check_name(&task, call.name, &mut object)?;
-    let mut change = |_: Option<&Value>| Ok(Changed::new(object.clone()));
+    let decode = || -> Result<Value, ApiError> {
+        let mut object = registry::decode(&task, call.headers.get(CONTENT_TYPE), &body)?;
+        registry::check_name(&task, call.name, &mut object)?;
+        Ok(object)
+    };
+    // Decoding again is for the rare change that has to be tried again.
+    let mut first = Some(decode()?);
+    let mut change = |_: Option<&Value>| Ok(Changed::new(first.take().map_or_else(decode, Ok)?));
     let (object, created) = registry::update(&task, call.name, part, may_create, &mut change).await?;
-    call.respond(if created { StatusCode::CREATED } else { StatusCode::OK }, &object)
+    call.respond_written(&task, if created { StatusCode::CREATED } else { StatusCode::OK }, &object)
 }

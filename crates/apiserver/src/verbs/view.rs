@@ -5,6 +5,7 @@ use crate::negotiate::{Include, Shape};
 use bytes::Bytes;
 use meta::value;
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 
 /// What is cached, as a tree in the served version. What a definition converts has come through [`crate::conversion::read`].
 pub fn served(resource: &Resource, bytes: &[u8]) -> Value {
@@ -41,15 +42,15 @@ fn to_bytes(value: &Value) -> Bytes {
 }
 
 /// One object in a shape.
-pub fn shaped(resource: &Resource, shape: Shape, object: &Value) -> Value {
-    match shape {
-        Shape::Object => object.clone(),
+pub fn shaped<'v>(resource: &Resource, shape: Shape, object: &'v Value) -> Cow<'v, Value> {
+    Cow::Owned(match shape {
+        Shape::Object => return Cow::Borrowed(object),
         Shape::Partial => partial(object),
         Shape::Table(include) => {
             let revision = value::text(object, &["metadata", "resourceVersion"]);
             table(resource, include, std::slice::from_ref(object), &json!({"resourceVersion": revision}), true)
         }
-    }
+    })
 }
 
 pub fn partial(object: &Value) -> Value {

@@ -1,10 +1,11 @@
 //! The objects of one kind, in key order, and its latest events.
 
+use super::written::Written;
 use super::{Event, encode};
 use crate::objects::{Object, ObjectChange};
 use kinds::Kind;
-use parking_lot::RwLock;
-use std::collections::{BTreeMap, VecDeque};
+use parking_lot::{Mutex, RwLock};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ pub struct Cache {
     prefix: String,
     kind: RwLock<Arc<dyn Kind>>,
     state: RwLock<State>,
+    /// What is being written by this server, by the key of the object.
+    pub(super) lent: Mutex<HashMap<String, Written>>,
     /// How far the feed has come, over all kinds.
     progress: watch::Receiver<Revision>,
     /// Raised with every event, and once when the cache is closed.
@@ -66,14 +69,14 @@ pub(super) enum Since {
     Closed,
 }
 
-fn key(namespace: &str, name: &str) -> String {
+pub(super) fn key(namespace: &str, name: &str) -> String {
     if namespace.is_empty() { name.to_string() } else { format!("{namespace}/{name}") }
 }
 
 impl Cache {
     pub(super) fn new(kind: Arc<dyn Kind>, progress: watch::Receiver<Revision>) -> Self {
         let prefix = kind.storage_prefix();
-        Self { prefix, kind: RwLock::new(kind), state: RwLock::default(), progress, changed: watch::Sender::new(0) }
+        Self { prefix, kind: RwLock::new(kind), state: RwLock::default(), lent: Mutex::default(), progress, changed: watch::Sender::new(0) }
     }
 
     /// The store's key of an object.

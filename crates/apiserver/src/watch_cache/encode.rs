@@ -42,7 +42,7 @@ pub fn object(kind: &dyn Kind, value: &Value, revision: Revision, previous: Opti
     Object { bytes: Bytes::from(serde_json::to_vec(value).unwrap_or_default()), revision, header }
 }
 
-fn header(kind: &dyn Kind, object: &Value) -> Header {
+pub fn header(kind: &dyn Kind, object: &Value) -> Header {
     let text = |name| value::text(object, &["metadata", name]).into();
     let labels = value::at(object, &["metadata", "labels"]).and_then(Value::as_object);
     // A JSON map is sorted by key already.

@@ -240,7 +240,11 @@ impl Follower {
                 WatchEvent::Delete { key, revision, .. } => (key, revision, None),
             };
             let Some((cache, from)) = self.shared.find(&key) else { continue };
-            cache.apply(&key[from..], revision, |previous| decode(&cache, kv.as_ref()?, previous));
+            cache.apply(&key[from..], revision, |previous| {
+                let kv = kv.as_ref()?;
+                let lent = cache.written(&key[from..]).and_then(|written| written.object(kv, previous));
+                lent.or_else(|| decode(&cache, kv, previous))
+            });
             if !touched.iter().any(|t| Arc::ptr_eq(t, &cache)) {
                 touched.push(cache);
             }

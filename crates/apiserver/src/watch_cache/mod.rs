@@ -8,10 +8,12 @@ mod cache;
 mod encode;
 mod feed;
 mod watcher;
+mod written;
 
 pub use cache::{Cache, Snapshot};
 pub use feed::Feed;
 pub use watcher::{Change, Watcher};
+pub use written::Encoded;
 
 use crate::objects::Object;
 use std::sync::{Arc, OnceLock};
