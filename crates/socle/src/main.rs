@@ -17,6 +17,11 @@ mod wiring;
 use clap::Parser;
 use std::process::ExitCode;
 
+/// Half the time of the C library's in what the API server does most, which is building and dropping trees
+/// of JSON; and it gives memory back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // The container runtime calls the same file as its CNI plugin; that path must stay short.
     let called_as = std::env::args_os().next().unwrap_or_default();
