@@ -74,6 +74,8 @@ type Key = (String, String, String);
 struct Table {
     /// By group, version, plural.
     by_name: HashMap<Key, Arc<Resource>>,
+    /// The first version of each.
+    by_resource: HashMap<GroupResource, Arc<Resource>>,
     /// In the order of registration, which is discovery's.
     order: Vec<Arc<Resource>>,
 }
@@ -99,12 +101,13 @@ impl Catalog {
 
     fn replace(&self, custom: Vec<Arc<Resource>>) {
         let order: Vec<_> = self.built_in.iter().cloned().chain(custom).collect();
-        let mut by_name = HashMap::new();
+        let (mut by_name, mut by_resource) = (HashMap::new(), HashMap::new());
         for resource in &order {
             let n = resource.kind.names();
             by_name.entry((n.group.to_string(), n.version.to_string(), n.plural.to_string())).or_insert_with(|| resource.clone());
+            by_resource.entry(resource.group_resource.clone()).or_insert_with(|| resource.clone());
         }
-        *self.table.write() = Arc::new(Table { by_name, order });
+        *self.table.write() = Arc::new(Table { by_name, by_resource, order });
         self.generation.send_modify(|g| *g += 1);
     }
 
@@ -115,7 +118,7 @@ impl Catalog {
 
     /// The first version registered, the preferred one.
     pub fn by_resource(&self, resource: &GroupResource) -> Option<Arc<Resource>> {
-        self.table.read().order.iter().find(|r| r.group_resource == *resource).cloned()
+        self.table.read().by_resource.get(resource).cloned()
     }
 
     pub fn by_kind(&self, group: &str, version: &str, kind: &str) -> Option<Arc<Resource>> {

@@ -52,6 +52,11 @@ impl Object {
         serde_json::from_slice(&self.bytes).unwrap_or(Value::Null)
     }
 
+    /// Whether its JSON has `text` in it, wherever. Where not, there is nothing to parse it for.
+    pub fn mentions(&self, text: &str) -> bool {
+        std::str::from_utf8(&self.bytes).is_ok_and(|json| json.contains(text))
+    }
+
     pub fn namespace(&self) -> &str {
         &self.header.namespace
     }

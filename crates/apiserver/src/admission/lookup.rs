@@ -30,8 +30,12 @@ impl Request<'_> {
         self.server.objects().get(&GroupResource::new(group, resource), namespace, name)
     }
 
+    pub fn objects(&self, group: &str, resource: &str, namespace: Option<&str>) -> Vec<Arc<Object>> {
+        self.server.objects().list(&GroupResource::new(group, resource), namespace)
+    }
+
     pub fn values(&self, group: &str, resource: &str, namespace: Option<&str>) -> Vec<Value> {
-        self.server.objects().list(&GroupResource::new(group, resource), namespace).iter().map(|o| o.value()).collect()
+        self.objects(group, resource, namespace).iter().map(|o| o.value()).collect()
     }
 
     pub fn forbidden(&self, why: impl AsRef<str>) -> ApiError {

@@ -32,6 +32,9 @@ impl Plugin for NamespaceLifecycle {
         let Some(found) = request.object("", "namespaces", "", namespace) else {
             return Err(ApiError::not_found(&GroupResource::new("", "namespaces"), namespace));
         };
+        if !found.mentions("Terminating") && !found.mentions("deletionTimestamp") {
+            return Ok(());
+        }
         let found = found.value();
         if value::text(&found, &["status", "phase"]) == "Terminating" || value::at(&found, &["metadata", "deletionTimestamp"]).is_some() {
             let why = format!("unable to create new content in namespace {namespace} because it is being terminated");

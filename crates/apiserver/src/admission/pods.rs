@@ -20,7 +20,8 @@ impl Plugin for Priority {
         }
         let name = value::text(pod, &["spec", "priorityClassName"]).to_string();
         let class = if name.is_empty() {
-            let all = request.values("scheduling.k8s.io", "priorityclasses", None);
+            let all = request.objects("scheduling.k8s.io", "priorityclasses", None);
+            let all: Vec<Value> = all.iter().filter(|c| c.mentions("\"globalDefault\":true")).map(|c| c.value()).collect();
             // Of several defaults the least holds, so that none gains by adding one.
             all.into_iter().filter(|c| value::flag(c, &["globalDefault"])).min_by_key(|c| value::int(c, &["value"]).unwrap_or(0))
         } else {

@@ -41,7 +41,8 @@ impl Plugin for ServiceAccount {
                 request.forbidden(format!("error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found"))
             );
         };
-        let account = account.value();
+        let says = account.mentions("automountServiceAccountToken") || account.mentions("imagePullSecrets");
+        let account = if says { account.value() } else { Value::Null };
         let wanted = value::at(pod, &["spec", "automountServiceAccountToken"]).or_else(|| account.get("automountServiceAccountToken"));
         if wanted.and_then(Value::as_bool).unwrap_or(true) {
             mount(pod);

@@ -53,7 +53,8 @@ impl Graph {
                 self.needed.remove(&old.node);
             }
         }
-        let Some(new) = &change.new else { return };
+        // Most pods are on no node when they come.
+        let Some(new) = change.new.as_ref().filter(|new| new.header.field("spec.nodeName") != Some("")) else { return };
         let pod = new.value();
         let node = value::text(&pod, &["spec", "nodeName"]).to_string();
         if node.is_empty() {
