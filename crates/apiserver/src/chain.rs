@@ -19,7 +19,7 @@ use crate::server::ApiServer;
 use crate::user::User;
 use crate::{dispatch, impersonate, request};
 use futures::FutureExt;
-use http::header::{HeaderName, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, HeaderName, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response};
 use meta::{ApiError, GroupResource};
 use std::panic::AssertUnwindSafe;
@@ -95,8 +95,8 @@ async fn answer(
     warnings: &Warnings,
 ) -> Result<Response<Body>, ApiError> {
     let (parts, body) = request.into_parts();
-    let user = authenticate(server, &parts, &attributes).await?;
-    attributes.user = impersonate::effective(server, user, &parts.headers)?;
+    attributes.user = authenticate(server, &parts, &attributes).await?;
+    attributes.user = impersonate::effective(server, &attributes, &parts.headers)?;
     authorize(server, &attributes)?;
     let resource = server.catalog().lookup(&attributes.group, &attributes.version, &attributes.resource).filter(|_| attributes.is_resource);
     let long = dispatch::is_long(&attributes, resource.as_deref());
@@ -164,8 +164,9 @@ async fn authenticate(server: &ApiServer, parts: &http::request::Parts, attribut
     let certificates = parts.extensions.get::<PeerCertificates>();
     match server.inner.authenticator.authenticate(parts, certificates).await? {
         Some(user) => Ok(Arc::new(user)),
-        // Nobody is let in without a name but to see whether the server lives, and which it is.
-        None if public(&attributes.path) => Ok(Arc::new(User::anonymous())),
+        // Nobody is let in without a name but to see whether the server lives, and which it is. What looks like
+        // credentials and was not recognised is wrong rather than absent.
+        None if public(&attributes.path) && !parts.headers.contains_key(AUTHORIZATION) => Ok(Arc::new(User::anonymous())),
         None => Err(ApiError::unauthorized("Unauthorized")),
     }
 }

@@ -6,7 +6,7 @@ use crate::catalog::Resource;
 use crate::handlers::Context;
 use crate::query::Query;
 use crate::verbs::{self, Call};
-use crate::{negotiate, routes};
+use crate::{aggregation, negotiate, routes};
 use http::{Request, Response};
 use kinds::Subresource;
 use meta::{ApiError, GroupResource};
@@ -17,12 +17,15 @@ const STREAMS: [&str; 5] = ["log", "exec", "attach", "portforward", "proxy"];
 
 /// Such requests have no time limit.
 pub fn is_long(attributes: &Attributes, resource: Option<&Resource>) -> bool {
-    attributes.verb == "watch" || (resource.is_some() && STREAMS.contains(&attributes.subresource.as_str()))
+    attributes.verb == "watch" || ((resource.is_some() || attributes.is_resource) && STREAMS.contains(&attributes.subresource.as_str()))
 }
 
 pub async fn dispatch(context: &Context, query: &Query, request: Request<Body>) -> Result<Response<Body>, ApiError> {
     let attributes = &context.attributes;
     let handlers = &context.server.inner.handlers;
+    if let Some(remote) = context.server.inner.aggregator.remote(attributes) {
+        return aggregation::proxy::pass(context, &remote, request).await;
+    }
     let Some(resource) = &context.resource else {
         if let Some(handler) = handlers.find_route(&attributes.path) {
             return handler.handle(context, request).await;

@@ -1,7 +1,8 @@
 //! What the server does unasked: the objects that must be there from the start, the end of old events,
 //! and the end of old history.
 
-use crate::server::{ApiServer, Config, StartError};
+use crate::auth::bootstrap::reconcile;
+use crate::server::{ApiServer, Config, StartError, Trust};
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
 use meta::{ApiError, GroupResource, GroupVersion, time, value};
@@ -25,8 +26,33 @@ pub async fn bootstrap(server: &ApiServer, config: &Config) -> Result<(), StartE
     create(server, cidr).await?;
     for object in &config.bootstrap {
         create(server, object.clone()).await?;
+        if let Some(resource) = reconcile::resource(object) {
+            let what = || format!("{resource} {}", value::text(object, &["metadata", "name"]));
+            reconcile::reconcile(server, &resource, object).await.map_err(|source| StartError::Bootstrap { what: what(), source })?;
+        }
     }
+    authentication(server, &config.trust).await?;
     service(server, config).await
+}
+
+/// By what servers behind this one know whom to believe.
+async fn authentication(server: &ApiServer, trust: &Trust) -> Result<(), StartError> {
+    let list = |texts: &[&str]| json!(texts).to_string();
+    let mut data = json!({});
+    if !trust.client_ca.is_empty() {
+        data["client-ca-file"] = json!(trust.client_ca);
+    }
+    if !trust.front_proxy_ca.is_empty() {
+        data["requestheader-client-ca-file"] = json!(trust.front_proxy_ca);
+        data["requestheader-allowed-names"] = json!(json!(trust.front_proxy_names).to_string());
+        data["requestheader-username-headers"] = json!(list(&["X-Remote-User"]));
+        data["requestheader-uid-headers"] = json!(list(&["X-Remote-Uid"]));
+        data["requestheader-group-headers"] = json!(list(&["X-Remote-Group"]));
+        data["requestheader-extra-headers-prefix"] = json!(list(&["X-Remote-Extra-"]));
+    }
+    let metadata = json!({"namespace": "kube-system", "name": "extension-apiserver-authentication"});
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data});
+    keep(server, GroupResource::new("", "configmaps"), map, &["data"]).await
 }
 
 async fn create(server: &ApiServer, object: Value) -> Result<(), StartError> {

@@ -5,6 +5,7 @@
 //! through `watch_cache` to everyone who watches.
 
 pub mod admission;
+pub mod aggregation;
 pub mod allocate;
 pub mod attributes;
 pub mod auth;
@@ -49,5 +50,5 @@ pub use catalog::{Catalog, Resource};
 pub use core::Core;
 pub use handlers::{Context, Handler, Handlers, Route, Warnings};
 pub use objects::{Header, Object, ObjectChange, Objects};
-pub use server::{ApiServer, Config, StartError};
+pub use server::{ApiServer, Config, StartError, Trust};
 pub use user::User;

@@ -1,6 +1,7 @@
 //! The server as its users hold it.
 
 use crate::admission::{self, Admission};
+use crate::aggregation::Aggregator;
 use crate::allocate::BadRange;
 use crate::authenticator::Authenticator;
 use crate::authorizer::Authorizer;
@@ -33,6 +34,10 @@ pub struct Config {
     pub authenticator: Arc<dyn Authenticator>,
     pub authorizer: Arc<dyn Authorizer>,
     pub handlers: Handlers,
+    /// Who serves what elsewhere.
+    pub aggregator: Arc<Aggregator>,
+    /// What servers behind this one need to know callers by.
+    pub trust: Trust,
     /// Objects to create at the start where they are missing (the RBAC that comes with the server).
     pub bootstrap: Vec<Value>,
     /// The range of Service addresses (`10.43.0.0/16`).
@@ -54,6 +59,14 @@ pub enum StartError {
     Bootstrap { what: String, source: ApiError },
 }
 
+/// The authorities, in PEM: published in `extension-apiserver-authentication`. Empty ones are left out.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    pub client_ca: String,
+    pub front_proxy_ca: String,
+    pub front_proxy_names: Vec<String>,
+}
+
 #[derive(Clone)]
 pub struct ApiServer {
     pub(crate) inner: Arc<Inner>,
@@ -66,6 +79,7 @@ pub(crate) struct Inner {
     pub handlers: Handlers,
     pub admission: Admission,
     pub webhooks: Arc<Webhooks>,
+    pub aggregator: Arc<Aggregator>,
     pub metrics: Metrics,
     pub stop: CancellationToken,
 }
@@ -88,6 +102,7 @@ impl ApiServer {
             handlers,
             admission,
             webhooks,
+            aggregator: config.aggregator.clone(),
             metrics: Metrics::default(),
             stop: config.stop.clone(),
         };

@@ -1,7 +1,9 @@
 //! What every loop is given.
 
+use crate::certificates::Signer;
 use client::{Change, Informer, Informers, Key, Object, Queue, Recorder};
 use kube::{Api, Client};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 #[derive(Clone)]
@@ -10,6 +12,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// The cluster's CA in PEM, published to every namespace.
     pub cluster_ca: String,
+    /// Signs certificate requests; none where another does.
+    pub signer: Option<Arc<Signer>>,
     pub stop: CancellationToken,
 }
 

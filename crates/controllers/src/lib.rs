@@ -1,6 +1,9 @@
 //! The reconcile loops, a module each. A loop knows the API server only as any client does, keeps no
 //! state that its next run could not rebuild, and may be killed between any two of its requests.
 
+mod bootstrap_tokens;
+pub mod certificates;
+mod clusterrole_aggregation;
 mod context;
 mod cronjob;
 mod daemonset;
@@ -54,6 +57,12 @@ const ALL: &[(&str, Start)] = &[
     ("namespace-controller", |context| Box::pin(namespace::run(context))),
     ("serviceaccount-controller", |context| Box::pin(serviceaccount::run(context))),
     ("persistentvolume-binder-controller", |context| Box::pin(volumes::run(context))),
+    ("certificatesigningrequest-approving-controller", |context| Box::pin(certificates::run_approving(context))),
+    ("certificatesigningrequest-signing-controller", |context| Box::pin(certificates::run_signing(context))),
+    ("certificatesigningrequest-cleaner-controller", |context| Box::pin(certificates::run_cleaning(context))),
+    ("clusterrole-aggregation-controller", |context| Box::pin(clusterrole_aggregation::run(context))),
+    ("token-cleaner-controller", |context| Box::pin(bootstrap_tokens::run_cleaning(context))),
+    ("bootstrap-signer-controller", |context| Box::pin(bootstrap_tokens::run_signing(context))),
 ];
 
 /// What `Selection` may name.

@@ -22,9 +22,10 @@ const CA_DAYS: i64 = 3650;
 const LEAF_DAYS: i64 = 365;
 
 pub struct Pki {
-    pub ca_pem: String,
-    ca: CertificateDer<'static>,
-    issuer: Issuer<'static, KeyPair>,
+    pub main: Authority,
+    /// For the one certificate by which servers behind the API server believe its user headers. An authority of its
+    /// own, or whoever has a certificate could say that he is somebody else.
+    pub front_proxy: Authority,
     /// PKCS#8 in DER.
     pub service_account_key: Vec<u8>,
 }
@@ -37,55 +38,34 @@ pub struct Leaf {
     secret: PrivateKeyDer<'static>,
 }
 
-impl Pki {
-    pub fn open(layout: &Layout) -> anyhow::Result<Self> {
-        let dir = layout.pki();
-        fs::create_dir_all(&dir)?;
-        // Several API servers may share the directory, and only one of them makes the keys.
-        let lock = fs::File::create(dir.join("lock"))?;
-        let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).context("locking the PKI")?;
-        let (crt, key) = (dir.join("ca.crt"), dir.join("ca.key"));
+pub struct Authority {
+    pub pem: String,
+    pub certificate: CertificateDer<'static>,
+    pub key_pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// Read, or made where there is none.
+    fn open(dir: &Path, file: &str, common_name: &str) -> anyhow::Result<Self> {
+        let (crt, key) = (dir.join(format!("{file}.crt")), dir.join(format!("{file}.key")));
         // The key is written last: a pair without a key was not finished.
         if !key.exists() {
             let pair = KeyPair::generate()?;
             let mut params = CertificateParams::default();
-            params.distinguished_name = name("socle-ca", &[]);
+            params.distinguished_name = name(common_name, &[]);
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
             valid(&mut params, CA_DAYS);
             write(&crt, params.self_signed(&pair)?.pem().as_bytes(), 0o644)?;
             write(&key, pair.serialize_pem().as_bytes(), 0o600)?;
         }
-        let ca_pem = fs::read_to_string(&crt).with_context(|| crt.display().to_string())?;
-        let pair = KeyPair::from_pem(&fs::read_to_string(&key).with_context(|| key.display().to_string())?)
-            .with_context(|| format!("{} is not a private key", key.display()))?;
-        let issuer = Issuer::from_ca_cert_pem(&ca_pem, pair).with_context(|| format!("{} is not a certificate", crt.display()))?;
-        let ca = pem::parse(&ca_pem).with_context(|| crt.display().to_string())?.into_contents().into();
-        let sa = dir.join("service-account.key");
-        if !sa.exists() {
-            let der = apiserver::auth::tokens::Tokens::generate()?;
-            write(&sa, pem::encode(&pem::Pem::new("PRIVATE KEY", der)).as_bytes(), 0o600)?;
-        }
-        let text = fs::read_to_string(&sa).with_context(|| sa.display().to_string())?;
-        let service_account_key = pem::parse(text).with_context(|| sa.display().to_string())?.into_contents();
-        Ok(Self { ca_pem, ca, issuer, service_account_key })
-    }
-
-    /// For a server that goes by these names and addresses.
-    pub fn server(&self, common_name: &str, names: &[String], addresses: &[IpAddr]) -> anyhow::Result<Leaf> {
-        let mut params = CertificateParams::new(names.to_vec())?;
-        params.distinguished_name = name(common_name, &[]);
-        params.subject_alt_names.extend(addresses.iter().map(|ip| SanType::IpAddress(*ip)));
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        self.sign(params)
-    }
-
-    /// For a client that the API server knows as `user` of `groups`.
-    pub fn client(&self, user: &str, groups: &[&str]) -> anyhow::Result<Leaf> {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = name(user, groups);
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.sign(params)
+        let pem = fs::read_to_string(&crt).with_context(|| crt.display().to_string())?;
+        let key_pem = fs::read_to_string(&key).with_context(|| key.display().to_string())?;
+        let pair = KeyPair::from_pem(&key_pem).with_context(|| format!("{} is not a private key", key.display()))?;
+        let issuer = Issuer::from_ca_cert_pem(&pem, pair).with_context(|| format!("{} is not a certificate", crt.display()))?;
+        let certificate = pem::parse(&pem).with_context(|| crt.display().to_string())?.into_contents().into();
+        Ok(Self { pem, certificate, key_pem, issuer })
     }
 
     fn sign(&self, mut params: CertificateParams) -> anyhow::Result<Leaf> {
@@ -96,20 +76,80 @@ impl Pki {
         Ok(Leaf {
             certificate: certificate.pem(),
             key: pair.serialize_pem(),
-            chain: vec![certificate.der().clone(), self.ca.clone()],
+            chain: vec![certificate.der().clone(), self.certificate.clone()],
             secret: PrivatePkcs8KeyDer::from(pair.serialize_der()).into(),
         })
+    }
+}
+
+impl Pki {
+    pub fn open(layout: &Layout) -> anyhow::Result<Self> {
+        let dir = layout.pki();
+        fs::create_dir_all(&dir)?;
+        // Several API servers may share the directory, and only one of them makes the keys.
+        let lock = fs::File::create(dir.join("lock"))?;
+        let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).context("locking the PKI")?;
+        let main = Authority::open(&dir, "ca", "socle-ca")?;
+        let front_proxy = Authority::open(&dir, "front-proxy-ca", "socle-front-proxy-ca")?;
+        let sa = dir.join("service-account.key");
+        if !sa.exists() {
+            let der = apiserver::auth::tokens::Tokens::generate()?;
+            write(&sa, pem::encode(&pem::Pem::new("PRIVATE KEY", der)).as_bytes(), 0o600)?;
+        }
+        let text = fs::read_to_string(&sa).with_context(|| sa.display().to_string())?;
+        let service_account_key = pem::parse(text).with_context(|| sa.display().to_string())?.into_contents();
+        Ok(Self { main, front_proxy, service_account_key })
+    }
+
+    /// For a server that goes by these names and addresses.
+    pub fn server(&self, common_name: &str, names: &[String], addresses: &[IpAddr]) -> anyhow::Result<Leaf> {
+        let mut params = CertificateParams::new(names.to_vec())?;
+        params.distinguished_name = name(common_name, &[]);
+        params.subject_alt_names.extend(addresses.iter().map(|ip| SanType::IpAddress(*ip)));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.main.sign(params)
+    }
+
+    /// For a client that the API server knows as `user` of `groups`.
+    pub fn client(&self, user: &str, groups: &[&str]) -> anyhow::Result<Leaf> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = name(user, groups);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.main.sign(params)
+    }
+
+    /// The name in the front proxy's certificate.
+    pub const FRONT_PROXY: &str = "front-proxy-client";
+
+    /// By what servers behind the API server know it.
+    pub fn front_proxy_client(&self) -> anyhow::Result<apiserver::aggregation::ClientIdentity> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = name(Self::FRONT_PROXY, &[]);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let leaf = self.front_proxy.sign(params)?;
+        Ok(apiserver::aggregation::ClientIdentity { chain: leaf.chain, key: leaf.secret })
     }
 
     fn roots(&self) -> anyhow::Result<RootCertStore> {
         let mut roots = RootCertStore::empty();
-        roots.add(self.ca.clone())?;
+        roots.add(self.main.certificate.clone())?;
         Ok(roots)
+    }
+
+    /// Serves the API as `leaf`: as any server, but a front proxy may ask too.
+    pub fn api_server_config(&self, leaf: Leaf, protocols: &[&[u8]]) -> anyhow::Result<Arc<ServerConfig>> {
+        let mut roots = self.roots()?;
+        roots.add(self.front_proxy.certificate.clone())?;
+        Self::serve(leaf, roots, protocols)
     }
 
     /// Serves as `leaf`; clients may present a certificate of ours.
     pub fn server_config(&self, leaf: Leaf, protocols: &[&[u8]]) -> anyhow::Result<Arc<ServerConfig>> {
-        let verifier = WebPkiClientVerifier::builder(Arc::new(self.roots()?)).allow_unauthenticated().build()?;
+        Self::serve(leaf, self.roots()?, protocols)
+    }
+
+    fn serve(leaf: Leaf, roots: RootCertStore, protocols: &[&[u8]]) -> anyhow::Result<Arc<ServerConfig>> {
+        let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated().build()?;
         let mut config = ServerConfig::builder().with_client_cert_verifier(verifier).with_single_cert(leaf.chain, leaf.secret)?;
         config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
         Ok(Arc::new(config))
@@ -157,7 +197,7 @@ fn write(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
 pub fn write_kubeconfig(pki: &Pki, path: &Path, server: &str) -> anyhow::Result<()> {
     use base64::Engine;
     let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-    let authority = encode(&pki.ca_pem);
+    let authority = encode(&pki.main.pem);
     const YOUNG: std::time::Duration = std::time::Duration::from_secs(300 * 86400);
     if let (Ok(text), Ok(meta)) = (fs::read_to_string(path), fs::metadata(path)) {
         let age = meta.modified().ok().and_then(|t| t.elapsed().ok()).unwrap_or_default();

@@ -9,7 +9,11 @@ use crate::runtime::{Containerd, images};
 use crate::say::Say;
 use crate::{address, defaults};
 use anyhow::{Context, anyhow};
-use apiserver::auth::{self, certificates::Certificates, node::NodeAuthorizer, rbac::Rbac, tokens::Tokens};
+use apiserver::aggregation::Aggregator;
+use apiserver::auth::{
+    self, bootstrap_tokens::BootstrapTokens, certificates::Certificates, front_proxy::FrontProxy, node::NodeAuthorizer, rbac::Rbac,
+    tokens::Tokens,
+};
 use apiserver::{ApiServer, Authenticator, Authorizer, Core, Handlers, Objects, User};
 use client::{Informers, Recorder};
 use ipnet::Ipv4Net;
@@ -85,7 +89,8 @@ pub async fn start(platform: &Platform, layout: &Layout, say: &Say, stop: Cancel
     let context = controllers::Context {
         informers: informers.clone(),
         recorder: Recorder::new(admin("system:kube-controller-manager"), "kube-controller-manager", &node_name),
-        cluster_ca: pki.ca_pem.clone(),
+        cluster_ca: pki.main.pem.clone(),
+        signer: Some(Arc::new(controllers::certificates::Signer::new(&pki.main.pem, &pki.main.key_pem)?)),
         stop: stop.clone(),
     };
     tasks.spawn(controllers::run(context, controllers::Selection::parse(&platform.controllers)?));
@@ -206,14 +211,19 @@ async fn api_server(
     let objects: Arc<dyn Objects> = core.clone();
     let tokens = Arc::new(Tokens::new(std::slice::from_ref(&pki.service_account_key), ISSUER, vec![ISSUER.to_string()], objects.clone())?);
     let rbac = Rbac::start(&*objects);
-    let authenticator = auth::Union::<dyn Authenticator>(vec![Arc::new(Certificates), tokens.clone(), Arc::new(auth::Anonymous)]);
+    let names = vec![Pki::FRONT_PROXY.to_string()];
+    let front_proxy = FrontProxy::new(std::slice::from_ref(&pki.front_proxy.certificate), names.clone())?;
+    let trust = apiserver::Trust { client_ca: pki.main.pem.clone(), front_proxy_ca: pki.front_proxy.pem.clone(), front_proxy_names: names };
+    let bootstrap_tokens = BootstrapTokens(objects.clone());
+    let certificates = Certificates { front_proxy: Some(front_proxy) };
+    let authenticator = auth::Union::<dyn Authenticator>(vec![Arc::new(certificates), Arc::new(bootstrap_tokens.clone()), tokens.clone()]);
     let authorizer = auth::Union::<dyn Authorizer>(vec![Arc::new(NodeAuthorizer::start(objects.clone())), Arc::new(rbac.clone())]);
 
     let mut handlers = Handlers::default();
     apiserver::discovery::register(&mut handlers);
     apiserver::openapi::register(&mut handlers);
     tokens.register(&mut handlers);
-    apiserver::reviews::register(&mut handlers, tokens, rbac);
+    apiserver::reviews::register(&mut handlers, tokens, bootstrap_tokens, rbac);
     handlers.on("", "pods", "eviction", Arc::new(apiserver::eviction::Evictions));
     let kubelet = pki.client("system:kube-apiserver", &["system:masters"])?;
     apiserver::connect::register(&mut handlers, pki.client_config(kubelet)?);
@@ -226,6 +236,8 @@ async fn api_server(
         authenticator: Arc::new(authenticator),
         authorizer: Arc::new(authorizer),
         handlers,
+        aggregator: Arc::new(Aggregator::new(Some(pki.front_proxy_client()?))),
+        trust,
         bootstrap: auth::bootstrap::objects(),
         service_cidr: platform.network.service_cidr.clone(),
         node_port_range: platform.node_ports()?,
@@ -235,6 +247,7 @@ async fn api_server(
     })
     .await?;
     tasks.spawn(apiserver::custom::run(server.clone(), stop.clone()));
+    tasks.spawn(apiserver::aggregation::run(server.clone(), stop.clone()));
     tasks.spawn(apiserver::allocate::release(server.clone(), stop.clone()));
 
     let domain = &platform.network.cluster_domain;
@@ -248,7 +261,7 @@ async fn api_server(
             Err(_) => names.push(name.clone()),
         }
     }
-    let tls = pki.server_config(pki.server("kube-apiserver", &names, &addresses)?, &[b"h2", b"http/1.1"])?;
+    let tls = pki.api_server_config(pki.server("kube-apiserver", &names, &addresses)?, &[b"h2", b"http/1.1"])?;
     let port = platform.api.port;
     let listener = TcpListener::bind(("0.0.0.0", port)).await.with_context(|| format!("the API server cannot listen on port {port}"))?;
     tasks.spawn(apiserver::listener::serve(server.clone(), listener, tls, stop));

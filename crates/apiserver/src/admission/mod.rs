@@ -2,6 +2,7 @@
 //! the order they run. Mutating plugins see the decoded and defaulted object before validation; validating
 //! plugins see what would be stored.
 
+mod certificates;
 mod escalation;
 mod expressions;
 pub mod handled;
@@ -120,6 +121,9 @@ pub fn standard(config: &crate::server::Config, webhooks: &Arc<Webhooks>) -> Res
         Arc::new(storage::StorageObjectInUseProtection),
         Arc::new(storage::PersistentVolumeClaimResize),
         Arc::new(pods::RuntimeClass),
+        Arc::new(certificates::CertificateApproval),
+        Arc::new(certificates::CertificateSigning),
+        Arc::new(certificates::CertificateSubjectRestriction),
         Arc::new(storage::DefaultIngressClass),
         Arc::new(escalation::Escalation),
         Arc::new(policies::MutatingPolicies::default()),

@@ -1,6 +1,7 @@
 //! Client certificates: the common name is the user, the organizations are its groups.
 
 use super::AUTHENTICATED;
+use super::front_proxy::FrontProxy;
 use crate::authenticator::{Authenticator, PeerCertificates};
 use crate::user::User;
 use async_trait::async_trait;
@@ -9,21 +10,25 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// The chain itself was verified by the listener, once per connection; connections outlive certificates, so
 /// the leaf's dates are checked with each request.
-pub struct Certificates;
+#[derive(Default)]
+pub struct Certificates {
+    pub front_proxy: Option<FrontProxy>,
+}
 
 #[async_trait]
 impl Authenticator for Certificates {
-    async fn authenticate(&self, _: &http::request::Parts, peer: Option<&PeerCertificates>) -> Result<Option<User>, ApiError> {
-        match peer.and_then(|p| p.0.first()) {
-            Some(leaf) => user_of(leaf).map(Some),
-            None => Ok(None),
+    async fn authenticate(&self, parts: &http::request::Parts, peer: Option<&PeerCertificates>) -> Result<Option<User>, ApiError> {
+        let Some((chain, leaf)) = peer.and_then(|p| Some((&p.0, p.0.first()?))) else { return Ok(None) };
+        let (_, certificate) = X509Certificate::from_der(leaf).map_err(|_| ApiError::unauthorized("Unauthorized"))?;
+        match &self.front_proxy {
+            Some(proxy) if proxy.claims(&certificate) => Ok(proxy.user(chain, &certificate, &parts.headers)),
+            _ => user_of(&certificate).map(Some),
         }
     }
 }
 
-fn user_of(der: &[u8]) -> Result<User, ApiError> {
+fn user_of(certificate: &X509Certificate<'_>) -> Result<User, ApiError> {
     let refused = || ApiError::unauthorized("Unauthorized");
-    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| refused())?;
     if !certificate.validity().is_valid() {
         return Err(refused());
     }
@@ -41,18 +46,59 @@ fn user_of(der: &[u8]) -> Result<User, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
+    use rustls::pki_types::CertificateDer;
 
-    #[test]
-    fn a_subject_becomes_a_user() {
-        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(rcgen::DnType::CommonName, "system:node:n1");
-        params.distinguished_name.push(rcgen::DnType::OrganizationName, "system:nodes");
-        let key = rcgen::KeyPair::generate().unwrap();
-        let user = user_of(params.self_signed(&key).unwrap().der()).unwrap();
+    fn params(name: &str, organizations: &[&str]) -> CertificateParams {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        organizations.iter().for_each(|o| params.distinguished_name.push(DnType::OrganizationName, *o));
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        params
+    }
+
+    fn authority(name: &str) -> (CertificateDer<'static>, Issuer<'static, KeyPair>) {
+        let mut params = params(name, &[]);
+        params.extended_key_usages.clear();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        (params.self_signed(&key).unwrap().der().clone(), Issuer::new(params, key))
+    }
+
+    #[tokio::test]
+    async fn a_subject_becomes_a_user() {
+        let ask = async |der: &[u8]| {
+            let (parts, ()) = http::Request::new(()).into_parts();
+            let peer = PeerCertificates([CertificateDer::from(der.to_vec())].into());
+            Certificates::default().authenticate(&parts, Some(&peer)).await
+        };
+        let mut params = params("system:node:n1", &["system:nodes"]);
+        let key = KeyPair::generate().unwrap();
+        let user = ask(params.self_signed(&key).unwrap().der()).await.unwrap().unwrap();
         assert_eq!((user.name.as_str(), user.groups), ("system:node:n1", vec!["system:nodes".to_string(), AUTHENTICATED.into()]));
         params.not_after = rcgen::date_time_ymd(2001, 1, 1);
-        assert_eq!(user_of(params.self_signed(&key).unwrap().der()).unwrap_err().code, 401);
-        assert_eq!(user_of(b"nonsense").unwrap_err().code, 401);
+        assert_eq!(ask(params.self_signed(&key).unwrap().der()).await.unwrap_err().code, 401);
+        assert_eq!(ask(b"nonsense").await.unwrap_err().code, 401);
+    }
+
+    #[tokio::test]
+    async fn a_front_proxy_speaks_for_others_and_nobody_in_its_name() {
+        let (der, issuer) = authority("proxies");
+        // Another authority that calls itself the same.
+        let (_, impostor) = authority("proxies");
+        let proxy = FrontProxy::new(&[der], vec!["front-proxy-client".into()]).unwrap();
+        let certificates = Certificates { front_proxy: Some(proxy) };
+        let ask = async |name: &str, issuer: &Issuer<'static, KeyPair>| {
+            let request = http::Request::get("/").header("x-remote-user", "jane").header("x-remote-group", "dev");
+            let (parts, ()) = request.header("x-remote-extra-scopes", "a").body(()).unwrap().into_parts();
+            let leaf = params(name, &["system:masters"]).signed_by(&KeyPair::generate().unwrap(), issuer).unwrap();
+            certificates.authenticate(&parts, Some(&PeerCertificates([leaf.der().clone()].into()))).await.unwrap()
+        };
+        let user = ask("front-proxy-client", &issuer).await.unwrap();
+        assert_eq!((user.name.as_str(), user.groups), ("jane", vec!["dev".to_string(), AUTHENTICATED.into()]));
+        assert_eq!(user.extra["scopes"], ["a"]);
+        assert_eq!(ask("somebody", &issuer).await, None);
+        assert_eq!(ask("front-proxy-client", &impostor).await, None);
     }
 }

@@ -1,7 +1,9 @@
 //! Who a caller is and what it may do: the ways that come with the server.
 
 pub mod bootstrap;
+pub mod bootstrap_tokens;
 pub mod certificates;
+pub mod front_proxy;
 pub mod node;
 pub mod rbac;
 pub mod tokens;
@@ -11,7 +13,12 @@ use crate::authenticator::{Authenticator, PeerCertificates};
 use crate::authorizer::{Authorizer, Decision};
 use crate::user::User;
 use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use meta::ApiError;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 pub const AUTHENTICATED: &str = "system:authenticated";
@@ -26,8 +33,6 @@ impl Authenticator for Union<dyn Authenticator> {
         let mut refused = None;
         for member in &self.0 {
             match member.authenticate(parts, peer).await {
-                // Wrong credentials are not the same as none.
-                Ok(Some(user)) if refused.is_some() && user.name == User::anonymous().name => break,
                 Ok(Some(user)) => return Ok(Some(user)),
                 Ok(None) => {}
                 // Another member may still know these credentials.
@@ -52,16 +57,18 @@ impl Authorizer for Union<dyn Authorizer> {
     }
 }
 
-/// Lets callers without credentials in as `system:anonymous`. Must be the last of a union, and a union only
-/// gets to it when no member refused the credentials that were there.
-pub struct Anonymous;
-
-#[async_trait]
-impl Authenticator for Anonymous {
-    async fn authenticate(&self, parts: &http::request::Parts, _: Option<&PeerCertificates>) -> Result<Option<User>, ApiError> {
-        // What looks like credentials and was not recognised is wrong rather than absent.
-        Ok((!parts.headers.contains_key(http::header::AUTHORIZATION)).then(User::anonymous))
+/// The token of the `Authorization` header, or of the protocols that a browser's WebSocket offers.
+pub fn bearer(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    const OFFERED: &str = "base64url.bearer.authorization.k8s.io.";
+    if let Some(value) = headers.get(AUTHORIZATION) {
+        let (scheme, token) = value.to_str().ok()?.trim().split_once(' ')?;
+        let token = token.trim();
+        return (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token.into());
     }
+    let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
+    let encoded = offered.filter_map(|p| p.trim().strip_prefix(OFFERED)).next()?;
+    let token = String::from_utf8(URL_SAFE_NO_PAD.decode(encoded.trim_end_matches('=')).ok()?).ok()?;
+    (!token.is_empty()).then_some(token.into())
 }
 
 #[cfg(test)]
@@ -77,12 +84,25 @@ mod tests {
         }
     }
 
+    struct Knows;
+
+    #[async_trait]
+    impl Authenticator for Knows {
+        async fn authenticate(&self, parts: &http::request::Parts, _: Option<&PeerCertificates>) -> Result<Option<User>, ApiError> {
+            Ok(bearer(&parts.headers).map(|token| User::new(token, &[])))
+        }
+    }
+
     #[tokio::test]
-    async fn refused_credentials_do_not_become_anonymous() {
-        let (parts, ()) = http::Request::new(()).into_parts();
-        let refused = Union::<dyn Authenticator>(vec![Arc::new(Refuses), Arc::new(Anonymous)]);
-        assert_eq!(refused.authenticate(&parts, None).await.unwrap_err().code, 401);
-        let nothing = Union::<dyn Authenticator>(vec![Arc::new(Anonymous)]);
-        assert_eq!(nothing.authenticate(&parts, None).await.unwrap().unwrap().name, User::anonymous().name);
+    async fn another_may_know_what_one_refuses() {
+        let union = Union::<dyn Authenticator>(vec![Arc::new(Refuses), Arc::new(Knows)]);
+        let ask = async |name: &'static str, value: &'static str| {
+            let (parts, ()) = http::Request::get("/").header(name, value).body(()).unwrap().into_parts();
+            union.authenticate(&parts, None).await
+        };
+        assert_eq!(ask("authorization", "bearer jane").await.unwrap().unwrap().name, "jane");
+        let offered = "base64url.bearer.authorization.k8s.io.amFuZQ, v5.channel.k8s.io";
+        assert_eq!(ask("sec-websocket-protocol", offered).await.unwrap().unwrap().name, "jane");
+        assert_eq!(ask("authorization", "Basic x").await.unwrap_err().code, 401);
     }
 }

@@ -1,20 +1,24 @@
 //! What a node may do: read what its own pods need, and write about itself.
 
+use super::bootstrap;
+use super::rbac::Rule;
 use crate::attributes::Attributes;
 use crate::authorizer::{Authorizer, Decision};
 use crate::objects::{Object, ObjectChange, Objects};
 use crate::user::User;
-use meta::{GroupResource, value};
+use meta::{GroupResource, fields, value};
 use parking_lot::RwLock;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 const PREFIX: &str = "system:node:";
+const GROUP: &str = "system:nodes";
+const LEASES: &str = "kube-node-lease";
 
 /// The name of the node that the user is.
 pub fn identity(user: &User) -> Option<&str> {
-    user.in_group("system:nodes").then(|| user.name.strip_prefix(PREFIX)).flatten().filter(|n| !n.is_empty())
+    user.in_group(GROUP).then(|| user.name.strip_prefix(PREFIX)).flatten().filter(|n| !n.is_empty())
 }
 
 /// Resource, namespace, name.
@@ -127,6 +131,8 @@ fn needs(pod: &Value, namespace: &str) -> HashSet<Vertex> {
 pub struct NodeAuthorizer {
     graph: Arc<RwLock<Graph>>,
     objects: Arc<dyn Objects>,
+    /// What is not about single objects, as the role for nodes has it.
+    rules: Arc<Vec<Rule>>,
 }
 
 impl NodeAuthorizer {
@@ -143,7 +149,10 @@ impl NodeAuthorizer {
                 fed.write().change(&change);
             }
         });
-        Self { graph, objects }
+        let roles = bootstrap::objects();
+        let role =
+            roles.iter().find(|o| value::text(o, &["kind"]) == "ClusterRole" && value::text(o, &["metadata", "name"]) == "system:node");
+        Self { graph, objects, rules: Arc::new(role.map(Rule::all).unwrap_or_default()) }
     }
 
     fn needed(&self, node: &str, resource: &'static str, namespace: &str, name: &str) -> bool {
@@ -184,57 +193,87 @@ impl NodeAuthorizer {
         })
     }
 
-    fn allows(&self, node: &str, a: &Attributes) -> bool {
-        let verb = a.verb.as_str();
-        let read = a.read_only();
-        // Lists and watches only of the one object that is meant.
+    /// None: allowed.
+    fn refuses(&self, node: &str, a: &Attributes) -> Option<String> {
+        let (verb, sub) = (a.verb.as_str(), a.subresource.as_str());
         let (ns, name) = (a.namespace.as_str(), a.name.as_str());
-        match (a.group.as_str(), a.resource.as_str(), a.subresource.as_str()) {
-            ("", "secrets", "") => {
-                read && !name.is_empty() && (self.needed(node, "secrets", ns, name) || self.volume_secret(node, ns, name))
-            }
-            ("", "configmaps", "") => {
-                read && !name.is_empty()
-                    && (self.needed(node, "configmaps", ns, name) || name == "kube-root-ca.crt" && self.runs_in(node, ns))
-            }
-            ("", "persistentvolumeclaims", "") => verb == "get" && self.needed(node, "persistentvolumeclaims", ns, name),
-            ("", "persistentvolumeclaims", "status") => {
-                matches!(verb, "get" | "update" | "patch") && self.needed(node, "persistentvolumeclaims", ns, name)
-            }
-            ("", "persistentvolumes", "") => verb == "get" && self.volume_needed(node, name),
-            ("", "serviceaccounts", "token") => verb == "create" && self.needed(node, "serviceaccounts", ns, name),
-            ("", "serviceaccounts", "") => verb == "get" && self.needed(node, "serviceaccounts", ns, name),
-            ("resource.k8s.io", "resourceclaims", "") => verb == "get" && self.needed(node, "resourceclaims", ns, name),
-            ("resource.k8s.io", "resourceslices", "") => true,
-            ("storage.k8s.io", "volumeattachments", "") => verb == "get" && self.attached(node, name),
-            ("storage.k8s.io", "csinodes", "") => verb != "list" && verb != "watch" && (name == node || verb == "create"),
-            ("coordination.k8s.io", "leases", "") => {
-                ns == "kube-node-lease"
-                    && matches!(verb, "get" | "create" | "update" | "patch" | "delete")
-                    && (name == node || (name.is_empty() && verb == "create"))
-            }
-            ("", "nodes", "") => (read && name == node) || verb == "create" || (matches!(verb, "update" | "patch") && name == node),
-            ("", "nodes", "status") => matches!(verb, "update" | "patch" | "get") && name == node,
-            ("", "pods", "") => match verb {
-                "get" => self.on(node, ns, name),
-                "list" | "watch" => a
-                    .field_selector
-                    .split(',')
-                    .any(|s| matches!(s.replace("==", "=").split_once('='), Some(("spec.nodeName", n)) if n == node)),
-                "create" => true,
-                "delete" => self.on(node, ns, name),
-                _ => false,
+        let unless = |allowed: bool, why: &str| (!allowed).then(|| why.to_string());
+        let related = |found: bool| match name {
+            "" => Some("No Object name found".into()),
+            _ => unless(found, &format!("no relationship found between node '{node}' and this object")),
+        };
+        let get = |found: &dyn Fn() -> bool| match (verb, sub) {
+            ("get", "") => related(found()),
+            ("get", _) => Some("cannot get subresource".into()),
+            _ => Some("can only get individual resources of this type".into()),
+        };
+        let read = |found: &dyn Fn() -> bool| match (a.read_only(), sub) {
+            (true, "") if ns.is_empty() => Some("can only read namespaced object of this type".into()),
+            (true, "") => related(found()),
+            (true, _) => Some("cannot read subresource".into()),
+            _ => Some("can only read resources of this type".into()),
+        };
+        match (a.group.as_str(), a.resource.as_str()) {
+            ("", "secrets") => read(&|| self.needed(node, "secrets", ns, name) || self.volume_secret(node, ns, name)),
+            ("", "configmaps") => read(&|| self.needed(node, "configmaps", ns, name)),
+            ("", "persistentvolumeclaims") if sub == "status" => match verb {
+                "update" | "patch" => related(self.needed(node, "persistentvolumeclaims", ns, name)),
+                _ => Some("can only get/update/patch this type".into()),
             },
-            ("", "pods", "status") => matches!(verb, "update" | "patch") && self.on(node, ns, name),
-            ("", "pods", "eviction") => verb == "create" && self.on(node, ns, name),
-            ("", "services", "") | ("node.k8s.io", "runtimeclasses", "") | ("storage.k8s.io", "csidrivers", "") => read,
-            ("discovery.k8s.io", "endpointslices", "") | ("", "namespaces", "") => read,
-            ("", "events", "") | ("events.k8s.io", "events", "") => matches!(verb, "create" | "update" | "patch"),
-            ("certificates.k8s.io", "certificatesigningrequests", "") => read || verb == "create",
-            ("certificates.k8s.io", "certificatesigningrequests", "selfnodeclient") => verb == "create",
-            ("authentication.k8s.io", "tokenreviews", "") => verb == "create",
-            ("authorization.k8s.io", "subjectaccessreviews" | "localsubjectaccessreviews", "") => verb == "create",
-            _ => false,
+            ("", "persistentvolumeclaims") => get(&|| self.needed(node, "persistentvolumeclaims", ns, name)),
+            ("", "persistentvolumes") => get(&|| self.volume_needed(node, name)),
+            ("resource.k8s.io", "resourceclaims") => get(&|| self.needed(node, "resourceclaims", ns, name)),
+            ("storage.k8s.io", "volumeattachments") => get(&|| self.names(node, "storage.k8s.io", "volumeattachments", name)),
+            ("", "serviceaccounts") if verb == "get" && sub.is_empty() => read(&|| self.needed(node, "serviceaccounts", ns, name)),
+            ("", "serviceaccounts") => match (verb, sub) {
+                ("create", "token") if !name.is_empty() => related(self.needed(node, "serviceaccounts", ns, name)),
+                ("create", _) if !name.is_empty() => Some("can only create token subresource of serviceaccount".into()),
+                _ => Some("can only create tokens for individual service accounts".into()),
+            },
+            ("coordination.k8s.io", "leases") => match verb {
+                "get" | "create" | "update" | "patch" | "delete" if ns != LEASES => {
+                    Some(format!("can only access leases in the {LEASES:?} system namespace"))
+                }
+                "create" => None,
+                "get" | "update" | "patch" | "delete" => {
+                    unless(name == node, "can only access node lease with the same name as the requesting node")
+                }
+                _ => Some("can only get, create, update, patch, or delete a node lease".into()),
+            },
+            ("storage.k8s.io", "csinodes") => match (verb, sub) {
+                ("get" | "create" | "update" | "patch" | "delete", sub) if !sub.is_empty() => {
+                    Some("cannot authorize CSINode subresources".into())
+                }
+                ("create", _) => None,
+                ("get" | "update" | "patch" | "delete", _) => {
+                    unless(name == node, "can only access CSINode with the same name as the requesting node")
+                }
+                _ => Some("can only get, create, update, patch, or delete a CSINode".into()),
+            },
+            ("resource.k8s.io", "resourceslices") if !sub.is_empty() => Some("cannot authorize ResourceSlice subresources".into()),
+            ("resource.k8s.io", "resourceslices") => match verb {
+                "create" => None,
+                "get" | "update" | "patch" | "delete" => related(self.names(node, "resource.k8s.io", "resourceslices", name)),
+                _ => unless(selects(a, node), "can only list/watch/deletecollection resourceslices with nodeName field selector"),
+            },
+            ("", "nodes") => match (sub, verb) {
+                ("", "create" | "update" | "patch") | ("status", "update" | "patch") => None,
+                ("", "get" | "list" | "watch") if name == node => None,
+                ("", "get" | "list" | "watch") if name.is_empty() => {
+                    Some(format!("node '{node}' cannot read all nodes, only its own Node object"))
+                }
+                ("", "get" | "list" | "watch") => Some(format!("node '{node}' cannot read '{name}', only its own Node object")),
+                _ => Some(String::new()),
+            },
+            ("", "pods") => match (sub, verb) {
+                ("", "get") => related(self.on(node, ns, name)),
+                ("", "list" | "watch") if selects(a, node) => None,
+                ("", "list" | "watch") if !name.is_empty() => related(self.on(node, ns, name)),
+                ("", "list" | "watch") => Some("can only list/watch pods with spec.nodeName field selector".into()),
+                ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => None,
+                _ => Some(String::new()),
+            },
+            _ => unless(self.rules.iter().any(|r| r.allows(a)), ""),
         }
     }
 
@@ -243,26 +282,34 @@ impl NodeAuthorizer {
         self.graph.read().pods.get(&key).is_some_and(|p| p.node == node)
     }
 
-    fn runs_in(&self, node: &str, namespace: &str) -> bool {
-        self.graph.read().needed.get(node).is_some_and(|n| n.keys().any(|v| v.1 == namespace))
+    /// The object says in its spec that it is of the node.
+    fn names(&self, node: &str, group: &str, resource: &str, name: &str) -> bool {
+        let object = self.objects.get(&GroupResource::new(group, resource), "", name);
+        object.is_some_and(|a| value::text(&a.value(), &["spec", "nodeName"]) == node)
     }
+}
 
-    fn attached(&self, node: &str, name: &str) -> bool {
-        let attachment = self.objects.get(&GroupResource::new("storage.k8s.io", "volumeattachments"), "", name);
-        attachment.is_some_and(|a| value::text(&a.value(), &["spec", "nodeName"]) == node)
-    }
+/// Only what is on the node is asked for.
+fn selects(a: &Attributes, node: &str) -> bool {
+    fields::Selector::parse(&a.field_selector).is_ok_and(|s| s.required("spec.nodeName") == Some(node))
 }
 
 impl Authorizer for NodeAuthorizer {
     fn authorize(&self, attributes: &Attributes) -> Decision {
-        let Some(node) = identity(&attributes.user) else { return Decision::NoOpinion(String::new()) };
-        if !attributes.is_resource {
+        if !attributes.user.in_group(GROUP) || !attributes.user.name.starts_with(PREFIX) {
             return Decision::NoOpinion(String::new());
         }
-        if self.allows(node, attributes) {
-            return Decision::Allow;
+        let Some(node) = identity(&attributes.user) else {
+            return Decision::NoOpinion(format!("unknown node for user {:?}", attributes.user.name));
+        };
+        if !attributes.is_resource {
+            let allowed = self.rules.iter().any(|r| r.allows(attributes));
+            return if allowed { Decision::Allow } else { Decision::NoOpinion(String::new()) };
         }
-        Decision::NoOpinion(format!("no relationship found between node '{node}' and this object"))
+        match self.refuses(node, attributes) {
+            None => Decision::Allow,
+            Some(why) => Decision::NoOpinion(why),
+        }
     }
 }
 
@@ -299,6 +346,15 @@ mod tests {
             assert!(!may("n2", verb, resource, ns, name), "{resource} {name}");
         }
         assert!(!may("n1", "get", "secrets", "a", "other") && !may("n1", "list", "secrets", "a", ""));
-        assert!(may("n1", "patch", "nodes/status", "", "n1") && !may("n1", "patch", "nodes/status", "", "n2"));
+        assert!(may("n1", "get", "nodes", "", "n1") && !may("n1", "get", "nodes", "", "n2") && !may("n1", "list", "pods", "", ""));
+        // What is in the role for nodes.
+        assert!(
+            may("n1", "list", "services", "", "") && may("n1", "create", "events", "a", "") && !may("n1", "list", "namespaces", "", "")
+        );
+        let user = User::new("system:node:n1", &["system:nodes"]);
+        let selecting = |selector: &str| Attributes { field_selector: selector.into(), ..ask(&user, "watch", "", "pods", "", "") };
+        assert_eq!(authorizer.authorize(&selecting("spec.nodeName=n1")), Decision::Allow);
+        let refused = Decision::NoOpinion("can only list/watch pods with spec.nodeName field selector".into());
+        assert_eq!(authorizer.authorize(&selecting("spec.nodeName=n2")), refused);
     }
 }

@@ -1,6 +1,6 @@
 //! Service account tokens: signed statements, bound to objects that must still be there.
 
-use super::AUTHENTICATED;
+use super::{AUTHENTICATED, bearer};
 use crate::authenticator::{Authenticator, PeerCertificates};
 use crate::body::{self, Body};
 use crate::handlers::{Context, Handler, Handlers};
@@ -265,12 +265,8 @@ impl Handler for Document {
 #[async_trait]
 impl Authenticator for Tokens {
     async fn authenticate(&self, parts: &http::request::Parts, _: Option<&PeerCertificates>) -> Result<Option<User>, ApiError> {
-        let header = parts.headers.get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let Some((scheme, token)) = header.split_once(' ') else { return Ok(None) };
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Ok(None);
-        }
-        match self.verify(token.trim(), &self.audiences) {
+        let Some(token) = bearer(&parts.headers) else { return Ok(None) };
+        match self.verify(&token, &self.audiences) {
             Ok(found) => Ok(found.map(|(user, _)| user)),
             Err(reason) => {
                 tracing::debug!(%reason, "a token is refused");

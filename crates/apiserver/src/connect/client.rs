@@ -38,11 +38,11 @@ impl Target {
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-async fn dial(target: &Target) -> io::Result<Box<dyn Stream>> {
+async fn dial(target: &Target, name: &str) -> io::Result<Box<dyn Stream>> {
     let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
     let _ = stream.set_nodelay(true);
     let Some(tls) = &target.tls else { return Ok(Box::new(stream)) };
-    let name = ServerName::try_from(target.host.clone()).map_err(io::Error::other)?;
+    let name = ServerName::try_from(name.to_string()).map_err(io::Error::other)?;
     Ok(Box::new(TlsConnector::from(tls.clone()).connect(name, stream).await?))
 }
 
@@ -57,7 +57,12 @@ pub enum SendError {
 
 /// The target's answer; its connection lives as long as the answer's body or the upgraded stream.
 pub async fn send(target: &Target, request: Request<Body>) -> Result<Response<hyper::body::Incoming>, SendError> {
-    let dialed = tokio::time::timeout(CONNECT, dial(target)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    send_named(target, &target.host, request).await
+}
+
+/// The same, where the target's certificate is for another name than its address.
+pub async fn send_named(target: &Target, name: &str, request: Request<Body>) -> Result<Response<hyper::body::Incoming>, SendError> {
+    let dialed = tokio::time::timeout(CONNECT, dial(target, name)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     let stream = dialed.map_err(|e| SendError::Dial(target.authority(), e))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection.with_upgrades());

@@ -1,11 +1,11 @@
 //! Subresources that lead out of the server: to kubelets (logs, sessions), to pods and to services.
 
-mod client;
-mod locate;
+pub(crate) mod client;
+pub(crate) mod locate;
 mod log;
 mod proxy;
 mod sessions;
-mod trust;
+pub(crate) mod trust;
 
 use crate::handlers::Handlers;
 use std::sync::Arc;

@@ -44,12 +44,17 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
+/// Takes any certificate whose key signs.
+pub fn verifier(provider: Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Anybody(provider))
+}
+
 /// Without a client certificate: the server's own authority is not for pods to see.
 pub fn anybody() -> Option<Arc<ClientConfig>> {
     static CONFIG: LazyLock<Option<Arc<ClientConfig>>> = LazyLock::new(|| {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().ok()?;
-        let mut config = builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))).with_no_client_auth();
+        let mut config = builder.dangerous().with_custom_certificate_verifier(verifier(provider)).with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Some(Arc::new(config))
     });

@@ -1,6 +1,7 @@
 //! `APIGroupDiscoveryList`: everything in one answer.
 
-use super::{grouped, of_version, parts};
+use super::{of_version, parts};
+use crate::aggregation::Elsewhere;
 use crate::negotiate;
 use http::HeaderMap;
 use kinds::Kind;
@@ -47,10 +48,16 @@ pub fn wanted(headers: &HeaderMap) -> Option<Version> {
     None
 }
 
-pub fn list(kinds: &[Arc<dyn Kind>], core: bool, version: Version) -> Value {
-    let groups = grouped(kinds).into_iter().filter(|(name, _)| name.is_empty() == core);
+pub fn list(groups: &[(String, Vec<String>)], kinds: &[Arc<dyn Kind>], elsewhere: &[Elsewhere], core: bool, version: Version) -> Value {
+    let groups = groups.iter().filter(|(name, _)| name.is_empty() == core);
     let groups = groups.map(|(name, versions)| {
-        let versions: Vec<Value> = versions.iter().map(|version| of(kinds, &GroupVersion::new(&*name, &**version))).collect();
+        let versions: Vec<Value> = versions
+            .iter()
+            .map(|version| match elsewhere.iter().find(|e| e.group == *name && e.version == *version) {
+                Some(one) => theirs(one),
+                None => of(kinds, &GroupVersion::new(&**name, &**version)),
+            })
+            .collect();
         let metadata = if name.is_empty() { json!({}) } else { json!({"name": name}) };
         json!({"metadata": metadata, "versions": versions})
     });
@@ -61,6 +68,11 @@ pub fn list(kinds: &[Arc<dyn Kind>], core: bool, version: Version) -> Value {
 fn of(kinds: &[Arc<dyn Kind>], version: &GroupVersion) -> Value {
     let resources: Vec<Value> = of_version(kinds, version).into_iter().map(|kind| resource(kind.as_ref())).collect();
     json!({"version": version.version, "freshness": "Current", "resources": resources})
+}
+
+fn theirs(one: &Elsewhere) -> Value {
+    let freshness = if one.document.stale { "Stale" } else { "Current" };
+    json!({"version": one.version, "freshness": freshness, "resources": one.document.resources})
 }
 
 fn resource(kind: &dyn Kind) -> Value {

@@ -1,6 +1,6 @@
 //! The documents of plain discovery: `APIVersions`, `APIGroupList`, `APIGroup`, `APIResourceList`.
 
-use super::{grouped, of_version, parts};
+use super::{of_version, parts};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kinds::Kind;
@@ -22,14 +22,14 @@ fn shown((name, versions): &(String, Vec<String>)) -> Value {
     json!({"name": name, "preferredVersion": versions.first(), "versions": versions})
 }
 
-pub fn groups(kinds: &[Arc<dyn Kind>]) -> Value {
-    let groups: Vec<Value> = grouped(kinds).iter().filter(|(name, _)| !name.is_empty()).map(shown).collect();
+pub fn groups(groups: &[(String, Vec<String>)]) -> Value {
+    let groups: Vec<Value> = groups.iter().filter(|(name, _)| !name.is_empty()).map(shown).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
-pub fn group(kinds: &[Arc<dyn Kind>], name: &str) -> Option<Value> {
-    let group = grouped(kinds).into_iter().find(|(n, _)| n == name && !n.is_empty())?;
-    let mut shown = shown(&group);
+pub fn group(groups: &[(String, Vec<String>)], name: &str) -> Option<Value> {
+    let group = groups.iter().find(|(n, _)| n == name && !n.is_empty())?;
+    let mut shown = shown(group);
     shown["kind"] = "APIGroup".into();
     shown["apiVersion"] = "v1".into();
     Some(shown)

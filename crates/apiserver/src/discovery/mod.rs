@@ -4,6 +4,7 @@
 mod aggregated;
 mod lists;
 
+use crate::aggregation::Elsewhere;
 use crate::body::{self, Body};
 use crate::handlers::{Context, Handler, Handlers};
 use crate::negotiate;
@@ -13,7 +14,9 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH, VARY}
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use kinds::{Kind, Subresource};
 use meta::{ApiError, GroupVersion};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Answers `/api`, `/apis` and everything below them that is no resource.
@@ -31,17 +34,21 @@ impl Handler for Discovery {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Err(ApiError::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"));
         }
-        let kinds: Vec<Arc<dyn Kind>> = context.server.catalog().all().iter().map(|r| r.kind.clone()).collect();
+        let resources = context.server.catalog().all();
+        let kinds: Vec<Arc<dyn Kind>> = resources.iter().map(|r| r.kind.clone()).collect();
+        let elsewhere = context.server.inner.aggregator.elsewhere();
+        let custom: HashSet<&str> = resources.iter().filter(|r| r.custom).map(|r| r.group_resource.group.as_str()).collect();
+        let groups = || groups(&kinds, &elsewhere, &custom);
         let path: Vec<&str> = request.uri().path().split('/').filter(|p| !p.is_empty()).collect();
         let headers = request.headers();
         if let (["api" | "apis"], Some(version)) = (&path[..], aggregated::wanted(headers)) {
-            return Ok(aggregate(headers, &kinds, path[0] == "api", version));
+            return Ok(aggregate(headers, aggregated::list(&groups(), &kinds, &elsewhere, path[0] == "api", version), version));
         }
         let answer = match &path[..] {
             ["api"] => Some(lists::versions(&address(&request))),
-            ["apis"] => Some(lists::groups(&kinds)),
+            ["apis"] => Some(lists::groups(&groups())),
             ["api", version] => lists::resources(&kinds, &GroupVersion::new("", *version)),
-            ["apis", group] => lists::group(&kinds, group),
+            ["apis", group] => lists::group(&groups(), group),
             ["apis", group, version] => lists::resources(&kinds, &GroupVersion::new(*group, *version)),
             _ => None,
         };
@@ -59,8 +66,8 @@ fn address(request: &Request<Body>) -> String {
     host.or_else(|| request.uri().authority().map(ToString::to_string)).unwrap_or_default()
 }
 
-fn aggregate(headers: &HeaderMap, kinds: &[Arc<dyn Kind>], core: bool, version: aggregated::Version) -> Response<Body> {
-    let bytes = serde_json::to_vec(&aggregated::list(kinds, core, version)).unwrap_or_default();
+fn aggregate(headers: &HeaderMap, list: Value, version: aggregated::Version) -> Response<Body> {
+    let bytes = serde_json::to_vec(&list).unwrap_or_default();
     let tag = format!("\"{}\"", hex(&Sha256::digest(&bytes)));
     let unchanged = is_known(headers, &tag);
     let mut response = Response::new(if unchanged { body::empty() } else { body::full(bytes) });
@@ -101,6 +108,40 @@ fn grouped(kinds: &[Arc<dyn Kind>]) -> Vec<(String, Vec<String>)> {
             versions.push(names.version.to_string());
         }
     }
+    groups
+}
+
+/// What is served here and elsewhere: other servers' groups stand where their priority puts them among custom ones.
+fn groups(kinds: &[Arc<dyn Kind>], elsewhere: &[Elsewhere], custom: &HashSet<&str>) -> Vec<(String, Vec<String>)> {
+    /// The priority of a definition's group.
+    const CUSTOM: i64 = 1000;
+    let mut groups = grouped(kinds);
+    if elsewhere.is_empty() {
+        return groups;
+    }
+    let mut new: Vec<(i64, &str)> = Vec::new();
+    for one in elsewhere {
+        match groups.iter_mut().find(|(name, _)| *name == one.group) {
+            Some((_, versions)) => {
+                if !versions.contains(&one.version) {
+                    versions.push(one.version.clone());
+                }
+            }
+            None => {
+                groups.push((one.group.clone(), vec![one.version.clone()]));
+                new.push((0, &one.group));
+            }
+        }
+        if let Some(entry) = new.iter_mut().find(|(_, group)| *group == one.group) {
+            entry.0 = entry.0.max(one.group_priority);
+        }
+    }
+    let priority = |name: &str| match new.iter().find(|(_, group)| *group == name) {
+        Some((priority, _)) => *priority,
+        None if custom.contains(name) => CUSTOM,
+        None => i64::MAX,
+    };
+    groups.sort_by_key(|(name, _)| std::cmp::Reverse(priority(name)));
     groups
 }
 

@@ -6,6 +6,7 @@ mod operations;
 mod v2;
 mod v3;
 
+use crate::aggregation;
 use crate::body::{self, Body};
 use crate::discovery::{hex, is_known};
 use crate::handlers::{Context, Handler, Handlers};
@@ -58,7 +59,16 @@ impl Handler for OpenApi {
         }
         if path == "/openapi/v3" {
             let output = negotiate::output(headers, &query, false)?;
-            return Ok(output.respond(StatusCode::OK, &index(&kinds)));
+            let mut index = index(&kinds);
+            for one in context.server.inner.aggregator.elsewhere() {
+                if let Some(url) = one.document.openapi {
+                    index["paths"][format!("apis/{}/{}", one.group, one.version)] = json!({"serverRelativeURL": url});
+                }
+            }
+            return Ok(output.respond(StatusCode::OK, &index));
+        }
+        if let Some(remote) = path.strip_prefix("/openapi/v3/").and_then(|p| context.server.inner.aggregator.at(p)) {
+            return aggregation::proxy::pass(context, &remote, request).await;
         }
         accept(headers)?;
         let version =

@@ -1,6 +1,6 @@
 //! May that user do this?
 
-use super::{AUTHORIZATION, answer, read};
+use super::{AUTHORIZATION, answer, read, selectors};
 use crate::attributes::Attributes;
 use crate::authorizer::Decision;
 use crate::body::Body;
@@ -8,7 +8,7 @@ use crate::handlers::{Context, Handler};
 use crate::user::User;
 use async_trait::async_trait;
 use http::{Request, Response};
-use meta::{ApiError, FieldErrors, FieldPath, GroupKind, value};
+use meta::{ApiError, GroupKind, value};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -21,56 +21,37 @@ pub struct AccessReviews {
 impl Handler for AccessReviews {
     async fn handle(&self, context: &Context, request: Request<Body>) -> Result<Response<Body>, ApiError> {
         let (mut object, headers) = read(request).await?;
+        let resource = context.resource.as_ref().ok_or_else(ApiError::page_not_found)?;
+        let kind = resource.group_kind.kind.as_str();
+        if context.attributes.verb != "create" {
+            return Err(ApiError::method_not_supported(&resource.group_resource, &context.attributes.verb));
+        }
+        if resource.namespaced() {
+            value::default(&mut object, &["metadata", "namespace"], context.attributes.namespace.as_str());
+            let namespace = value::text(&object, &["metadata", "namespace"]);
+            if namespace != context.attributes.namespace {
+                let why = format!("namespace on request does not match: {namespace}");
+                return Err(ApiError::bad_request(why));
+            }
+        }
+        let errors = resource.kind.validate(&object);
+        if !errors.is_empty() {
+            return Err(ApiError::invalid(&GroupKind::new(AUTHORIZATION, kind), "", &errors));
+        }
         let spec = object.get("spec").cloned().unwrap_or_default();
-        let kind = match context.attributes.resource.as_str() {
-            "localsubjectaccessreviews" => "LocalSubjectAccessReview",
-            "selfsubjectaccessreviews" => "SelfSubjectAccessReview",
-            _ => "SubjectAccessReview",
-        };
-        self.check(&spec, kind, &context.attributes.namespace)?;
         let user = if self.own { context.attributes.user.clone() } else { Arc::new(user(&spec)) };
-        let asked = attributes(&spec, user);
-        let status = match context.server.authorizer().authorize(&asked) {
+        let (asked, said) = attributes(&spec, user);
+        let mut status = match context.server.authorizer().authorize(&asked) {
             Decision::Allow => json!({"allowed": true}),
             Decision::Deny(reason) => json!({"allowed": false, "denied": true, "reason": reason}),
             Decision::NoOpinion(reason) if reason.is_empty() => json!({"allowed": false}),
             Decision::NoOpinion(reason) => json!({"allowed": false, "reason": reason}),
         };
+        if !said.is_empty() {
+            status["evaluationError"] = said.join("; ").into();
+        }
         value::set(&mut object, &["status"], status);
         answer(&headers, object, &format!("{AUTHORIZATION}/v1"), kind)
-    }
-}
-
-impl AccessReviews {
-    fn check(&self, spec: &Value, kind: &str, namespace: &str) -> Result<(), ApiError> {
-        let mut errors = FieldErrors::new();
-        let path = FieldPath::new("spec");
-        let (resource, other) = (spec.get("resourceAttributes"), spec.get("nonResourceAttributes"));
-        if resource.is_some() && other.is_some() {
-            errors.invalid(
-                &path.child("nonResourceAttributes"),
-                "spec.nonResourceAttributes",
-                "cannot be specified in combination with resourceAttributes",
-            );
-        }
-        if resource.is_none() && other.is_none() {
-            errors.invalid(
-                &path.child("resourceAttributes"),
-                "spec.resourceAttributes",
-                "exactly one of nonResourceAttributes or resourceAttributes must be specified",
-            );
-        }
-        if !self.own && value::text(spec, &["user"]).is_empty() && value::items(spec, &["groups"]).is_empty() {
-            errors.invalid(&path.child("user"), "", "at least one of user or group must be specified");
-        }
-        if kind == "LocalSubjectAccessReview" && value::text(spec, &["resourceAttributes", "namespace"]) != namespace {
-            errors.invalid(
-                &path.child("resourceAttributes").child("namespace"),
-                value::text(spec, &["resourceAttributes", "namespace"]),
-                "must match metadata.namespace",
-            );
-        }
-        if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(&GroupKind::new(AUTHORIZATION, kind), "", &errors)) }
     }
 }
 
@@ -81,27 +62,33 @@ fn user(spec: &Value) -> User {
         name: value::text(spec, &["user"]).into(),
         uid: value::text(spec, &["uid"]).into(),
         groups: spec.get("groups").map(texts).unwrap_or_default(),
-        extra: extra.into_iter().flatten().map(|(k, v)| (k.to_lowercase(), texts(v))).collect(),
+        extra: extra.into_iter().flatten().map(|(k, v)| (k.clone(), texts(v))).collect(),
     }
 }
 
-fn attributes(spec: &Value, user: Arc<User>) -> Attributes {
-    let about = spec.get("resourceAttributes").or_else(|| spec.get("nonResourceAttributes")).unwrap_or(&Value::Null);
+/// What is asked, and what of it could not be read.
+fn attributes(spec: &Value, user: Arc<User>) -> (Attributes, Vec<&'static str>) {
+    let resource = spec.get("resourceAttributes").filter(|r| !r.is_null());
+    let about = resource.or_else(|| spec.get("nonResourceAttributes")).unwrap_or(&Value::Null);
     let text = |f: &str| value::text(about, &[f]).to_string();
-    Attributes {
+    let (field_selector, field_error) = selectors::field(about);
+    let (label_selector, label_error) = selectors::label(about);
+    let version = text("version");
+    let attributes = Attributes {
         user,
         verb: text("verb"),
         group: text("group"),
-        version: text("version"),
+        version: if version.is_empty() && resource.is_some() { "*".into() } else { version },
         resource: text("resource"),
         subresource: text("subresource"),
         namespace: text("namespace"),
         name: text("name"),
         path: text("path"),
-        is_resource: spec.get("resourceAttributes").is_some(),
+        is_resource: resource.is_some(),
         named: !value::text(about, &["name"]).is_empty(),
-        field_selector: value::text(about, &["fieldSelector", "rawSelector"]).into(),
-        label_selector: value::text(about, &["labelSelector", "rawSelector"]).into(),
+        field_selector,
+        label_selector,
         ..Attributes::default()
-    }
+    };
+    (attributes, field_error.into_iter().chain(label_error).collect())
 }

@@ -1,9 +1,12 @@
 //! Questions to authentication and authorization: answered, never stored.
 
 mod access;
+mod node_token;
 mod rules;
+mod selectors;
 mod token;
 
+use crate::auth::bootstrap_tokens::BootstrapTokens;
 use crate::auth::rbac::Rbac;
 use crate::auth::tokens::Tokens;
 use crate::body::{self, Body};
@@ -23,8 +26,8 @@ const AUTHENTICATION: &str = "authentication.k8s.io";
 const AUTHORIZATION: &str = "authorization.k8s.io";
 
 /// Enters all reviews and `serviceaccounts/token`.
-pub fn register(handlers: &mut Handlers, tokens: Arc<Tokens>, rbac: Rbac) {
-    handlers.on(AUTHENTICATION, "tokenreviews", "", Arc::new(token::TokenReviews(tokens.clone())));
+pub fn register(handlers: &mut Handlers, tokens: Arc<Tokens>, bootstrap: BootstrapTokens, rbac: Rbac) {
+    handlers.on(AUTHENTICATION, "tokenreviews", "", Arc::new(token::TokenReviews(tokens.clone(), bootstrap)));
     handlers.on(AUTHENTICATION, "selfsubjectreviews", "", Arc::new(SelfSubjectReviews));
     for (resource, own) in [("subjectaccessreviews", false), ("localsubjectaccessreviews", false), ("selfsubjectaccessreviews", true)] {
         handlers.on(AUTHORIZATION, resource, "", Arc::new(access::AccessReviews { own }));

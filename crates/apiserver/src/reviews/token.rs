@@ -1,10 +1,13 @@
 //! Tokens: made for service accounts, and judged.
 
-use super::{AUTHENTICATION, answer, read, user_info};
+use super::{AUTHENTICATION, answer, node_token, read, user_info};
+use crate::auth::bootstrap_tokens::BootstrapTokens;
 use crate::auth::node;
 use crate::auth::tokens::{Subject, Tokens};
 use crate::body::Body;
 use crate::handlers::{Context, Handler};
+use crate::objects::Object;
+use crate::user::User;
 use async_trait::async_trait;
 use http::{Request, Response};
 use meta::{ApiError, FieldErrors, FieldPath, GroupKind, GroupResource, time, value};
@@ -14,12 +17,14 @@ use std::sync::Arc;
 const HOUR: i64 = 3600;
 const LEAST: i64 = 600;
 const MOST: i64 = 1 << 32;
+/// A token lives for a day at most.
+const MOST_GIVEN: i64 = 24 * HOUR;
 
 fn texts(of: &Value, path: &[&str]) -> Vec<String> {
     value::items(of, path).iter().filter_map(Value::as_str).map(str::to_string).collect()
 }
 
-pub struct TokenReviews(pub Arc<Tokens>);
+pub struct TokenReviews(pub Arc<Tokens>, pub BootstrapTokens);
 
 #[async_trait]
 impl Handler for TokenReviews {
@@ -33,10 +38,14 @@ impl Handler for TokenReviews {
         if audiences.is_empty() {
             audiences = self.0.audiences().to_vec();
         }
-        let status = match self.0.verify(&token, &audiences) {
-            Ok(Some((user, audiences))) => json!({"authenticated": true, "user": user_info(&user), "audiences": audiences}),
-            Ok(None) => json!({"user": {}}),
-            Err(reason) => json!({"user": {}, "error": reason}),
+        let good = |user: &User, audiences: &[String]| json!({"authenticated": true, "user": user_info(user), "audiences": audiences});
+        // Bootstrap tokens are for this server and no other.
+        let own: Vec<String> = audiences.iter().filter(|a| self.0.audiences().contains(a)).cloned().collect();
+        let status = match (self.0.verify(&token, &audiences), self.1.verify(&token)) {
+            (Ok(Some((user, audiences))), _) => good(&user, &audiences),
+            (_, Some(user)) if !own.is_empty() => good(&user, &own),
+            (Err(reason), _) => json!({"user": {}, "error": format!("[invalid bearer token, {reason}]")}),
+            _ => json!({"user": {}, "error": "invalid bearer token"}),
         };
         value::set(&mut object, &["status"], status);
         answer(&headers, object, &format!("{AUTHENTICATION}/v1"), "TokenReview")
@@ -57,6 +66,7 @@ impl Handler for TokenRequests {
         let objects = context.server.objects();
         let accounts = GroupResource::new("", "serviceaccounts");
         let account = objects.get(&accounts, namespace, name).ok_or_else(|| ApiError::not_found(&accounts, name))?;
+        same(&object, &account, namespace, name)?;
         let mut seconds = value::int(&object, &["spec", "expirationSeconds"]).unwrap_or(HOUR);
         let mut errors = FieldErrors::new();
         let path = FieldPath::new("spec.expirationSeconds");
@@ -66,10 +76,12 @@ impl Handler for TokenRequests {
             errors.invalid(&path, seconds, "may not specify a duration larger than 2^32 seconds");
         }
         if !errors.is_empty() {
-            return Err(ApiError::invalid(&GroupKind::new(AUTHENTICATION, "TokenRequest"), name, &errors));
+            return Err(ApiError::invalid(&GroupKind::new(AUTHENTICATION, "TokenRequest"), "", &errors));
         }
-        // What is asked for stays in the answer; a token lives for a day at most.
-        seconds = seconds.min(24 * HOUR);
+        if seconds > MOST_GIVEN {
+            context.warnings.add(format!("requested expiration of {seconds} seconds shortened to {MOST_GIVEN} seconds"));
+            seconds = MOST_GIVEN;
+        }
         let mut audiences = texts(&object, &["spec", "audiences"]);
         if audiences.is_empty() {
             audiences = self.0.audiences().to_vec();
@@ -82,35 +94,53 @@ impl Handler for TokenRequests {
         value::set(&mut object, &["spec", "expirationSeconds"], seconds);
         value::set(&mut object, &["metadata", "name"], name.as_str());
         value::set(&mut object, &["metadata", "namespace"], namespace.as_str());
+        value::set(&mut object, &["metadata", "uid"], account.uid());
         value::set(&mut object, &["metadata", "creationTimestamp"], time::now());
         value::set(&mut object, &["status"], json!({"token": issued.token, "expirationTimestamp": time::format(issued.expires)}));
         answer(&headers, object, &format!("{AUTHENTICATION}/v1"), "TokenRequest")
     }
 }
 
+/// What the request says about its account is true.
+fn same(request: &Value, account: &Object, namespace: &str, name: &str) -> Result<(), ApiError> {
+    for (field, wanted) in [("name", name), ("namespace", namespace)] {
+        let said = value::text(request, &["metadata", field]);
+        if !said.is_empty() && said != wanted {
+            let mut errors = FieldErrors::new();
+            let what = if field == "name" { "name" } else { "namespace" };
+            errors.invalid(&FieldPath::new("metadata").child(field), said, &format!("must match the service account {what} if specified"));
+            return Err(ApiError::invalid(&GroupKind::new(AUTHENTICATION, "TokenRequest"), name, &errors));
+        }
+    }
+    let uid = value::text(request, &["metadata", "uid"]);
+    if !uid.is_empty() && uid != account.uid() {
+        let why = format!("the UID in the token request ({uid}) does not match the UID of the service account ({})", account.uid());
+        return Err(ApiError::conflict(&GroupResource::new(AUTHENTICATION, "TokenRequest"), name, &why));
+    }
+    Ok(())
+}
+
 fn bind(context: &Context, object: &Value, subject: &mut Subject) -> Result<(), ApiError> {
     let objects = context.server.objects();
     let reference = value::at(object, &["spec", "boundObjectRef"]).filter(|r| !r.is_null());
-    let asking_node = node::identity(&context.attributes.user);
-    let refused = |why: &str| ApiError::forbidden(&GroupResource::new("", "serviceaccounts"), &context.attributes.name, why);
-    let Some(reference) = reference else {
-        return asking_node.map_or(Ok(()), |_| Err(refused("node requested token not bound to a pod")));
-    };
+    if let Some(node) = node::identity(&context.attributes.user) {
+        let name = reference.map(|r| value::text(r, &["name"])).unwrap_or_default();
+        let pod = objects.get(&GroupResource::new("", "pods"), &subject.namespace, name).map(|p| p.value());
+        if let Some(why) = node_token::refuses(context, node, object, pod.as_ref()) {
+            return Err(ApiError::forbidden(&GroupResource::new("", "serviceaccounts"), &context.attributes.name, &why));
+        }
+    }
+    let Some(reference) = reference else { return Ok(()) };
     let (kind, name, uid) = (value::text(reference, &["kind"]), value::text(reference, &["name"]), value::text(reference, &["uid"]));
     let (word, plural, namespace) = match kind {
         "Pod" => ("pod", "pods", subject.namespace.as_str()),
         "Secret" => ("secret", "secrets", subject.namespace.as_str()),
         "Node" => ("node", "nodes", ""),
         other => {
-            return Err(ApiError::bad_request(format!(
-                "cannot bind token for serviceaccount {:?} to object of type {other:?}",
-                subject.account
-            )));
+            let version = value::text(reference, &["apiVersion"]);
+            return Err(ApiError::bad_request(format!("cannot bind token to object of type {version}, Kind={other}")));
         }
     };
-    if asking_node.is_some() && word != "pod" {
-        return Err(refused("node requested token not bound to a pod"));
-    }
     let resource = GroupResource::new("", plural);
     let bound = objects.get(&resource, namespace, name).ok_or_else(|| ApiError::not_found(&resource, name))?;
     if !uid.is_empty() && uid != bound.uid() {
@@ -128,9 +158,6 @@ fn bind(context: &Context, object: &Value, subject: &mut Subject) -> Result<(), 
             )));
         }
         let on = value::text(&pod, &["spec", "nodeName"]);
-        if asking_node.is_some_and(|n| n != on) {
-            return Err(refused("node requested token bound to a pod scheduled on a different node"));
-        }
         if !on.is_empty() {
             let node = objects.get(&GroupResource::new("", "nodes"), "", on);
             subject.node = Some((on.to_string(), node.map(|n| n.uid().to_string()).unwrap_or_default()));

@@ -1,5 +1,7 @@
 //! Requests against a whole server on an embedded store.
 
+mod aggregation;
+mod auth;
 #[path = "../conformance/mod.rs"]
 mod conformance;
 

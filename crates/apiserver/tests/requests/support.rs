@@ -65,6 +65,16 @@ pub async fn server() -> (Server, Dir) {
 }
 
 pub async fn open(dir: &Dir) -> Server {
+    open_with(dir, Arc::default(), false).await
+}
+
+/// One that asks who it is and whether he may.
+pub async fn secured() -> (Server, Dir) {
+    let dir = Dir::new();
+    (open_with(&dir, Arc::default(), true).await, dir)
+}
+
+pub async fn open_with(dir: &Dir, aggregator: Arc<aggregation::Aggregator>, secured: bool) -> Server {
     let store = Arc::new(embedded(&dir.0).await);
     let core = Core::open(store).await.unwrap();
     let stop = CancellationToken::new();
@@ -76,16 +86,28 @@ pub async fn open(dir: &Dir) -> Server {
     let tls = rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
     connect::register(&mut handlers, Arc::new(tls));
     let objects: Arc<dyn Objects> = core.clone();
+    let bootstrap = auth::bootstrap_tokens::BootstrapTokens(objects.clone());
     let rbac = auth::rbac::Rbac::start(&*objects);
     let key = auth::tokens::Tokens::generate().unwrap();
-    let tokens = auth::tokens::Tokens::new(&[key], "https://issuer", vec!["https://issuer".into()], objects).unwrap();
-    reviews::register(&mut handlers, Arc::new(tokens), rbac);
+    let tokens = auth::tokens::Tokens::new(&[key], "https://issuer", vec!["https://issuer".into()], objects.clone()).unwrap();
+    let tokens = Arc::new(tokens);
+    tokens.register(&mut handlers);
+    reviews::register(&mut handlers, tokens.clone(), bootstrap.clone(), rbac.clone());
+    let node = auth::node::NodeAuthorizer::start(objects);
+    let (authenticator, authorizer): (Arc<dyn Authenticator>, Arc<dyn Authorizer>) = if secured {
+        let authenticator = auth::Union::<dyn Authenticator>(vec![Arc::new(bootstrap), tokens]);
+        (Arc::new(authenticator), Arc::new(auth::Union::<dyn Authorizer>(vec![Arc::new(node), Arc::new(rbac)])))
+    } else {
+        (Arc::new(Open), Arc::new(Open))
+    };
     let config = Config {
         core,
-        authenticator: Arc::new(Open),
-        authorizer: Arc::new(Open),
+        authenticator,
+        authorizer,
         handlers,
-        bootstrap: Vec::new(),
+        aggregator,
+        trust: Trust::default(),
+        bootstrap: if secured { auth::bootstrap::objects() } else { Vec::new() },
         service_cidr: "10.43.0.0/16".into(),
         node_port_range: 30000..=32767,
         advertise_address: [192, 0, 2, 1].into(),
@@ -115,6 +137,40 @@ impl Server {
         let mut request = request.body(body::full(body)).unwrap();
         request.extensions_mut().insert(Arc::new(User::system("test")));
         self.api.handle(request).await
+    }
+
+    /// As somebody who is not the administrator.
+    pub async fn call_as(&self, user: User, method: &str, uri: &str, headers: &[(&str, &str)], body: Value) -> http::Response<Body> {
+        let mut request = Request::builder().method(method).uri(uri).header("content-type", JSON);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(body::full(if body.is_null() { String::new() } else { body.to_string() })).unwrap();
+        request.extensions_mut().insert(Arc::new(user));
+        self.api.handle(request).await
+    }
+
+    /// As whoever the headers say.
+    pub async fn bare(&self, method: &str, uri: &str, headers: &[(&str, &str)], body: Value) -> Answer {
+        let mut request = Request::builder().method(method).uri(uri).header("content-type", JSON);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body::full(if body.is_null() { String::new() } else { body.to_string() })).unwrap();
+        read(self.api.handle(request).await).await
+    }
+
+    /// Asks until the answer is as wanted.
+    pub async fn until(&self, uri: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
+        for _ in 0..600 {
+            let answer = self.get(uri).await;
+            if wanted(&answer) {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let answer = self.get(uri).await;
+        panic!("{uri} stays {} {}", answer.code, answer.body)
     }
 
     pub async fn call(&self, method: &str, uri: &str, content: &str, body: Value) -> Answer {
@@ -173,7 +229,7 @@ impl Server {
     }
 }
 
-async fn read(answer: http::Response<Body>) -> Answer {
+pub async fn read(answer: http::Response<Body>) -> Answer {
     let code = answer.status().as_u16();
     let warnings = answer.headers().get_all("warning").iter().map(|w| w.to_str().unwrap().to_string()).collect();
     let bytes = answer.into_body().collect().await.unwrap().to_bytes();
@@ -181,6 +237,11 @@ async fn read(answer: http::Response<Body>) -> Answer {
 }
 
 impl Answer {
+    #[track_caller]
+    pub fn expect_code(self, code: u16) {
+        self.expect(code);
+    }
+
     #[track_caller]
     pub fn expect(self, code: u16) -> Value {
         assert_eq!(self.code, code, "{}", self.body);

@@ -5,7 +5,7 @@ use crate::rules::{self, get, path};
 use crate::{Column, Kind, Names, Scope, Subresource, table};
 use jiff::Timestamp;
 use meta::{FieldErrors, validate, value};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub struct APIService;
 
@@ -26,6 +26,16 @@ impl Kind for APIService {
     fn default(&self, object: &mut Value) {
         if value::at(object, &["spec", "service"]).is_some() {
             value::default(object, &["spec", "service", "port"], 443);
+        }
+    }
+
+    fn prepare_create(&self, object: &mut Value) {
+        value::remove(object, &["status"]);
+        // What is served here is there from the beginning.
+        if value::at(object, &["spec", "service"]).is_none_or(Value::is_null) {
+            let condition = json!({"type": "Available", "status": "True", "lastTransitionTime": meta::time::now(),
+                "reason": "Local", "message": "Local APIServices are always available"});
+            value::set(object, &["status", "conditions"], json!([condition]));
         }
     }
 
