@@ -100,7 +100,7 @@ impl Seen {
             "kind": kind(&found.kind), "resource": resource(names), "subResource": sub,
             "requestKind": kind(&request.kind), "requestResource": resource(own), "requestSubResource": sub,
             "name": request.given_name(), "namespace": request.effective_namespace(), "operation": request.operation.as_str(),
-            "userInfo": user(&request.attributes.user), "dryRun": request.dry_run, "options": request.options,
+            "userInfo": user(&request.attributes.user), "dryRun": request.dry_run, "options": request.shown_options(),
         });
         let in_namespace = !request.namespace.is_empty();
         let namespace = in_namespace.then(|| request.object("", "namespaces", "", request.namespace)).flatten();

@@ -103,7 +103,7 @@ async fn create(
         return Ok(HttpRequest::from_parts(parts, body::full(bytes)));
     };
     asked.dry_run = options.dry_run;
-    asked.options = options.value("CreateOptions");
+    asked.options = Some(&options);
     let before = object.clone();
     let admission = &context.server.inner.admission;
     admission.mutate(&asked, &mut object, None).await?;

@@ -22,11 +22,11 @@ mod storage;
 mod versions;
 mod webhooks;
 
-pub use request::{Operation, Request};
+pub use request::{AsOptions, Operation, Request};
 
 use crate::webhook::Webhooks;
 use async_trait::async_trait;
-use meta::{ApiError, managed, value};
+use meta::ApiError;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -64,20 +64,9 @@ impl Admission {
     }
 
     pub async fn mutate(&self, request: &Request<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
-        let owners = value::at(object, &["metadata", "managedFields"]).cloned();
         self.round(request, object, old).await?;
         if request.rounds.begin_again() {
             self.round(request, object, old).await?;
-        }
-        if let Err(error) = managed::check(object) {
-            request.warnings.add(format!(
-                ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating admission \
-                 controller; please fix your requests: {error}"
-            ));
-            match owners {
-                Some(owners) => value::set(object, &["metadata", "managedFields"], owners),
-                None => drop(value::remove(object, &["metadata", "managedFields"])),
-            }
         }
         Ok(())
     }

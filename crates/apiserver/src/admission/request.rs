@@ -28,6 +28,11 @@ impl Operation {
     }
 }
 
+/// The options of a write, made into JSON only where somebody wants to see them.
+pub trait AsOptions: Send + Sync {
+    fn options(&self, operation: Operation) -> Value;
+}
+
 /// `attributes.subresource` says which part is written.
 pub struct Request<'a> {
     pub server: &'a ApiServer,
@@ -41,8 +46,8 @@ pub struct Request<'a> {
     /// The object's namespace; empty for what is in none.
     pub namespace: &'a str,
     pub dry_run: bool,
-    /// `CreateOptions` and the like; null for a connect.
-    pub options: Value,
+    /// None for a connect.
+    pub options: Option<&'a dyn AsOptions>,
     pub warnings: &'a Warnings,
     pub(super) rounds: Rounds,
     pub(super) equivalents: OnceLock<Vec<Arc<Resource>>>,
@@ -66,7 +71,7 @@ impl<'a> Request<'a> {
             name: &attributes.name,
             namespace: if resource.namespaced() { &attributes.namespace } else { "" },
             dry_run: false,
-            options: Value::Null,
+            options: None,
             warnings,
             rounds: Rounds::default(),
             equivalents: OnceLock::new(),
@@ -77,6 +82,11 @@ impl<'a> Request<'a> {
     pub fn is_whole(&self) -> bool {
         let names = self.resource.kind.names();
         self.kind.kind == names.kind && self.kind.group == names.group && self.kind.version == names.version
+    }
+
+    /// `CreateOptions` and the like; null for a connect.
+    pub fn shown_options(&self) -> Value {
+        self.options.map_or(Value::Null, |o| o.options(self.operation))
     }
 
     /// A namespace is in its own namespace.

@@ -4,7 +4,7 @@ use super::Request;
 use super::matching::Match;
 use crate::conversion::between;
 use kinds::Kind;
-use meta::ApiError;
+use meta::{ApiError, managed, value};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -32,8 +32,18 @@ pub fn kind(request: &Request<'_>, found: &Match) -> Option<Arc<dyn Kind>> {
     catalog.by_kind(&request.kind.group, &request.kind.version, &request.kind.kind).map(|r| r.kind.clone())
 }
 
-/// What was changed from outside: without what its kind does not know, and with its defaults.
-pub fn normal(request: &Request<'_>, found: &Match, mut object: Value) -> Result<Value, ApiError> {
+/// What was made of `before` from outside: without what its kind does not know, with its defaults, and with owners of
+/// its fields that can be read.
+pub fn normal(request: &Request<'_>, found: &Match, before: &Value, mut object: Value) -> Result<Value, ApiError> {
+    const OWNERS: [&str; 2] = ["metadata", "managedFields"];
+    if let Err(error) = managed::check(&object) {
+        request.warnings.add(format!(
+            ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating admission \
+             controller; please fix your requests: {error}"
+        ));
+        value::remove(&mut object, &OWNERS);
+        value::carry(&mut object, before, &OWNERS);
+    }
     let Some(kind) = kind(request, found) else { return Ok(object) };
     meta::decode::check(&kind.schema(), &mut object).map_err(|e| ApiError::internal(e.0))?;
     kind.default(&mut object);

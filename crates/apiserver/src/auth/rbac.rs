@@ -350,7 +350,9 @@ pub mod tests {
         pub fn of(all: &[(&str, &str, Value)]) -> Self {
             let object = |v: &Value| {
                 let text = |f: &str| value::text(v, &["metadata", f]).into();
-                let header = Header { namespace: text("namespace"), name: text("name"), uid: text("uid"), ..Header::default() };
+                let labels = value::at(v, &["metadata", "labels"]).and_then(Value::as_object).into_iter().flatten();
+                let labels = labels.map(|(k, v)| (k.as_str().into(), v.as_str().unwrap_or_default().into())).collect();
+                let header = Header { namespace: text("namespace"), name: text("name"), uid: text("uid"), labels, ..Header::default() };
                 Arc::new(Object { bytes: v.to_string().into(), revision: 1, header: Arc::new(header) })
             };
             Self(all.iter().map(|(g, r, v)| (GroupResource::new(*g, *r), object(v))).collect())

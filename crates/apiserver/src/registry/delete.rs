@@ -3,7 +3,7 @@
 use super::options::dry_run;
 use super::storage::{self, Outcome};
 use super::{Task, cache};
-use crate::admission::Operation;
+use crate::admission::{AsOptions, Operation};
 use crate::allocate;
 use crate::conversion;
 use crate::negotiate;
@@ -40,27 +40,6 @@ impl DeleteOptions {
             errors.not_supported(&FieldPath::new("propagationPolicy"), policy, &["Foreground", "Background", "Orphan", "nil"]);
         }
         if errors.is_empty() { Ok(options) } else { Err(ApiError::invalid(&GroupKind::new("meta.k8s.io", "DeleteOptions"), "", &errors)) }
-    }
-
-    /// As admission is shown them.
-    fn value(&self) -> Value {
-        let mut told = json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"});
-        if let Some(grace) = self.grace {
-            told["gracePeriodSeconds"] = grace.into();
-        }
-        for (path, text) in [
-            (&["propagationPolicy"][..], &self.propagation),
-            (&["preconditions", "uid"], &self.uid),
-            (&["preconditions", "resourceVersion"], &self.resource_version),
-        ] {
-            if let Some(text) = text {
-                value::set(&mut told, path, text.as_str());
-            }
-        }
-        if self.dry_run {
-            told["dryRun"] = json!(["All"]);
-        }
-        told
     }
 
     fn of_query(query: &Query, errors: &mut FieldErrors) -> Result<Self, ApiError> {
@@ -103,6 +82,28 @@ impl DeleteOptions {
     }
 }
 
+impl AsOptions for DeleteOptions {
+    fn options(&self, _: Operation) -> Value {
+        let mut told = json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"});
+        if let Some(grace) = self.grace {
+            told["gracePeriodSeconds"] = grace.into();
+        }
+        for (path, text) in [
+            (&["propagationPolicy"][..], &self.propagation),
+            (&["preconditions", "uid"], &self.uid),
+            (&["preconditions", "resourceVersion"], &self.resource_version),
+        ] {
+            if let Some(text) = text {
+                value::set(&mut told, path, text.as_str());
+            }
+        }
+        if self.dry_run {
+            told["dryRun"] = json!(["All"]);
+        }
+        told
+    }
+}
+
 fn policy_of(orphan: bool) -> &'static str {
     if orphan { "Orphan" } else { "Background" }
 }
@@ -132,7 +133,7 @@ pub async fn delete(task: &Task<'_>, name: &str, options: &DeleteOptions) -> Res
         check(task, name, &object, options)?;
         if task.admit {
             let mut request = task.request(Operation::Delete, name);
-            request.options = options.value();
+            request.options = Some(options);
             let admission = &task.server.inner.admission;
             let mut shown = object.clone();
             admission.mutate(&request, &mut shown, Some(&object)).await?;

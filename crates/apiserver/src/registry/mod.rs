@@ -45,10 +45,7 @@ impl Task<'_> {
         request.name = name;
         request.namespace = self.namespace;
         request.dry_run = self.options.dry_run;
-        request.options = match operation {
-            admission::Operation::Create => self.options.value("CreateOptions"),
-            _ => self.options.value("UpdateOptions"),
-        };
+        request.options = Some(&self.options);
         request
     }
 

@@ -1,5 +1,6 @@
 //! The options of a write.
 
+use crate::admission::{AsOptions, Operation};
 use crate::query::Query;
 use http::HeaderMap;
 use http::header::USER_AGENT;
@@ -58,8 +59,15 @@ impl Options {
         Ok(Self { dry_run, manager, named_manager, validation, given_validation, force })
     }
 
-    /// As admission is shown them.
-    pub fn value(&self, kind: &str) -> Value {
+    /// Of a write by the server itself.
+    pub fn own() -> Self {
+        Self { manager: "socle".into(), validation: Validation::Ignore, ..Self::default() }
+    }
+}
+
+impl AsOptions for Options {
+    fn options(&self, operation: Operation) -> Value {
+        let kind = if operation == Operation::Create { "CreateOptions" } else { "UpdateOptions" };
         let mut options = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
         if self.dry_run {
             options["dryRun"] = json!(["All"]);
@@ -71,11 +79,6 @@ impl Options {
             options["fieldValidation"] = given.as_str().into();
         }
         options
-    }
-
-    /// Of a write by the server itself.
-    pub fn own() -> Self {
-        Self { manager: "socle".into(), validation: Validation::Ignore, ..Self::default() }
     }
 }
 

@@ -25,7 +25,7 @@ pub async fn create(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, ApiE
 pub async fn part(call: &Call<'_>, kind: (&str, &str, &str), mutate: Mutation, body: Bytes) -> Result<Response<Body>, ApiError> {
     let task = call.task("CreateOptions")?;
     let (mut request, _) = negotiate::decode(call.headers.get(CONTENT_TYPE), &body)?;
-    let (group, version, name) = kind;
+    let (group, version, name) = (kind.0, if kind.1.is_empty() { "v1" } else { kind.1 }, kind.2);
     let given = value::text(&request, &["kind"]);
     if !request.is_object() || !(given.is_empty() || given == name) {
         return Err(ApiError::bad_request(format!("{given} in version \"{version}\" cannot be handled as a {name}")));

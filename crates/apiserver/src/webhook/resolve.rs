@@ -38,3 +38,38 @@ fn ready(slice: &Value, port: &str, into: &mut Vec<(String, u16)>) {
         into.extend(address.filter(|_| ready).map(|a| (a.to_string(), port)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::rbac::tests::Fixed;
+    use serde_json::json;
+
+    #[test]
+    fn a_ready_endpoint_of_the_named_port_is_taken_and_else_it_is_said_what_is_missing() {
+        let service = |name: &str| {
+            let ports = json!([{"name": "a", "port": 443}, {"name": "b", "port": 8443}]);
+            json!({"metadata": {"namespace": "n", "name": name}, "spec": {"ports": ports, "ipFamilies": ["IPv4"]}})
+        };
+        let slice = |name: &str, family: &str, endpoints: Value| {
+            json!({"metadata": {"namespace": "n", "name": name, "labels": {"kubernetes.io/service-name": "s"}}, "addressType": family,
+                "ports": [{"name": "a", "port": 1443}, {"name": "b", "port": 9443}], "endpoints": endpoints})
+        };
+        let slices = json!([{"addresses": ["10.0.0.1"], "conditions": {"ready": false}}, {"addresses": ["10.0.0.2"]}]);
+        let objects = Fixed::of(&[
+            ("", "services", service("s")),
+            ("", "services", service("bare")),
+            ("discovery.k8s.io", "endpointslices", slice("s-4", "IPv4", slices)),
+            ("discovery.k8s.io", "endpointslices", slice("s-6", "IPv6", json!([{"addresses": ["fd00::1"]}]))),
+        ]);
+        let found = |name: &str, port: u16| service_of(&objects, name, port);
+        assert_eq!(found("s", 8443), Ok(("10.0.0.2".into(), 9443)));
+        assert_eq!(found("s", 1), Err("no service port 1 found for service \"s\"".into()));
+        assert_eq!(found("bare", 443), Err("no endpoints available for service \"bare\"".into()));
+        assert_eq!(found("none", 443), Err("services \"none\" not found".into()));
+    }
+
+    fn service_of(objects: &Fixed, name: &str, port: u16) -> Result<(String, u16), String> {
+        super::service(objects, "n", name, port)
+    }
+}

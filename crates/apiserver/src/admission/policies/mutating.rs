@@ -107,7 +107,7 @@ async fn run(
             mutation::mutate(step, &current, &schema, &variables)
         };
         match made {
-            Ok(made) => versioned.object = Some(versions::normal(request, found, made)?),
+            Ok(made) => versioned.object = Some(versions::normal(request, found, &current, made)?),
             Err(why) => {
                 failure = failure.or(Some(why));
                 versioned.object = Some(current);

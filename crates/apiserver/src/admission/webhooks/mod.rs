@@ -73,7 +73,7 @@ impl Mutating {
         };
         let internal = |e: &dyn std::fmt::Display| Failure::Server(ApiError::internal(e));
         let patched = meta::patch::json::apply(before.clone(), &patch).map_err(|e| internal(&e))?;
-        let after = versions::normal(request, found, patched).map_err(Failure::Server)?;
+        let after = versions::normal(request, found, &before, patched).map_err(Failure::Server)?;
         let changed = after != before;
         if changed {
             *object = versions::from(request, found, after).await.map_err(Failure::Server)?;

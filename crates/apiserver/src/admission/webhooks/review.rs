@@ -20,7 +20,7 @@ pub fn request(uid: &str, version: &str, request: &Request<'_>, found: &Match, s
         "operation": request.operation.as_str(),
         "userInfo": user(&request.attributes.user),
         "object": shown.object, "oldObject": shown.old,
-        "dryRun": request.dry_run, "options": request.options,
+        "dryRun": request.dry_run, "options": request.shown_options(),
     });
     let sub = request.attributes.subresource.as_str();
     for (key, text) in

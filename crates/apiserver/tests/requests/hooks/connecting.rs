@@ -54,5 +54,7 @@ async fn subresources_show_objects_of_their_own() {
     let asked = backend.asked("/parts");
     let told: Vec<(&str, &str)> = asked.iter().map(|a| (a["operation"].as_str().unwrap(), a["object"]["kind"].as_str().unwrap())).collect();
     assert_eq!(told, [("CREATE", "Binding"), ("CREATE", "Eviction"), ("UPDATE", "Pod")]);
+    assert_eq!(asked[0]["kind"], json!({"group": "", "version": "v1", "kind": "Binding"}));
+    assert_eq!((&asked[0]["object"]["apiVersion"], &asked[1]["object"]["apiVersion"]), (&json!("v1"), &json!("policy/v1")));
     assert!(s.get(&format!("{PODS}/p")).await.expect(200)["spec"].get("nodeName").is_none());
 }

@@ -57,6 +57,7 @@ async fn answers_that_are_none_are_failures_of_the_call() {
     let backend = Backend::start(|path, asked| match path {
         "/code" => Reply::Code(500, "boom"),
         "/text" => Reply::Code(200, "hello"),
+        "/flood" => Reply::Json(json!({"much": "x".repeat(9 << 20)})),
         "/other" => {
             Reply::Json(json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": {"uid": "x", "allowed": true}}))
         }
@@ -66,6 +67,7 @@ async fn answers_that_are_none_are_failures_of_the_call() {
     for (path, why) in [
         ("/code", "failed to call webhook: an error on the server (\"boom\") has prevented the request from succeeding"),
         ("/text", "failed to call webhook: couldn't get version/kind; json parse error"),
+        ("/flood", "failed to call webhook: Post "),
         ("/other", "received invalid webhook response: expected response.uid="),
         ("/patch", "received invalid webhook response: validating webhook may not return response.patch"),
     ] {

@@ -11,7 +11,8 @@ fn replicas(expression: &str, more: Value) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deployment_is_held_against_the_expressions_where_a_binding_says_so() {
     let (s, _dir) = server().await;
-    let words = json!({"messageExpression": "'more than one: ' + string(object.spec.replicas)", "reason": "Forbidden"});
+    let words =
+        json!({"messageExpression": "'more than one: ' + string(object.spec.replicas)", "message": "unseen", "reason": "Forbidden"});
     s.validating_policy("few", replicas("object.spec.replicas <= 1", words)).await.expect(201);
     s.post(DEPLOYMENTS, deployment("unbound", 2)).await.expect(201);
     s.bind_validating("few", json!({})).await;
@@ -155,4 +156,15 @@ async fn what_does_not_compile_is_refused_when_it_is_written() {
     let refused = s.validating_policy("wrong", spec).await.expect(422);
     let fields: Vec<&str> = refused["details"]["causes"].as_array().unwrap().iter().map(|c| c["field"].as_str().unwrap()).collect();
     assert_eq!(fields, ["spec.variables[0].expression", "spec.validations[0].messageExpression"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_cannot_be_made_gives_way_to_the_expression() {
+    let (s, _dir) = server().await;
+    let words = json!({"messageExpression": "'wants replicas > 1, got ' + object.spec.replicas"});
+    s.validating_policy("many", replicas("object.spec.replicas > 1", words)).await.expect(201);
+    s.bind_validating("many", json!({})).await;
+    let refused = s.post(DEPLOYMENTS, deployment("one", 1)).await.expect(422);
+    assert!(refused["message"].as_str().unwrap().ends_with("denied request: failed expression: object.spec.replicas > 1"), "{refused}");
+    assert_eq!(refused["reason"], "Invalid");
 }
