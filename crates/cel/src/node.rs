@@ -8,6 +8,8 @@ use std::sync::Arc;
 pub struct Node {
     pub at: u32,
     pub ty: Type,
+    /// Whether its own evaluation costs nothing, as it is known beforehand.
+    pub free: bool,
     pub kind: NodeKind,
 }
 

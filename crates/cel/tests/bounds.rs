@@ -18,38 +18,6 @@ fn object() -> Json {
     json!({"n": 5, "s": "abc", "free": "free text", "l": ["a", "b", "c"], "open": [1, 2], "m": {"x": 1}, "o": [{"k": "v"}]})
 }
 
-/// What evaluation cost, and what it was estimated to cost at least and at most.
-fn costs(expression: &str) -> (u64, u64, u64) {
-    let schema = schema();
-    let declared = declare(&schema, false, "selfType").unwrap();
-    let program = Environment::new().with_variable("self", declared.ty.clone()).compile(expression).unwrap_or_else(|e| panic!("{e}"));
-    let object = object();
-    let mut budget = Budget::new();
-    let before = budget.left();
-    program.evaluate(&Variables::new().json("self", &object), &mut budget).unwrap_or_else(|e| panic!("{expression}: {e}"));
-    let estimate = program.estimate(&declared);
-    (before - budget.left(), estimate.min, estimate.max)
-}
-
-#[test]
-fn costs_are_counted_and_estimated_as_kubernetes_does() {
-    for (expression, actual, most) in [
-        ("self.n > 0", 3, 3),
-        ("self.s == 'abc'", 3, 3),
-        ("self.s.startsWith('a')", 3, 3),
-        ("has(self.s)", 1, 1),
-        ("self.l.size() == 3", 4, 4),
-        ("'a' in self.l", 5, 102),
-        ("[1, 2, 3].all(x, x > 0)", 26, 26),
-        ("true ? self.n > 1 : false", 3, 3),
-    ] {
-        let (cost, _, max) = costs(expression);
-        assert_eq!((cost, max), (actual, most), "{expression}");
-    }
-    assert!(costs("self.l.all(x, self.l.all(y, x == y || x != y))").2 < 10_000_000);
-    assert!(costs("self.open.all(x, self.open.all(y, x == y || x != y))").2 > 10_000_000_000);
-}
-
 #[test]
 fn an_expression_that_costs_too_much_is_stopped() {
     let run = |expression: &str| {
@@ -188,7 +156,7 @@ fn piece() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     /// A program that the checker lets through costs no more than was estimated, and its value has the type that it says.
     #[test]

@@ -4,6 +4,7 @@ mod infer;
 mod literals;
 
 use crate::ast::{Expr, ExprKind, Fold, Literal};
+use crate::cost;
 use crate::env::Environment;
 use crate::error::Issue;
 use crate::functions::{self, Function};
@@ -21,6 +22,7 @@ pub fn check(env: &Environment, expr: &Expr) -> Result<Node, Vec<Issue>> {
         return Err(checker.issues);
     }
     settle(&checker.infer, &mut node);
+    free(&mut node);
     literals::check(&node, false).map_err(|issue| vec![issue])?;
     Ok(node)
 }
@@ -79,10 +81,10 @@ impl Checker<'_> {
 
     fn ident(&mut self, at: u32, name: &str) -> Node {
         match self.resolve(name) {
-            Some((ty, kind)) => Node { at, ty, kind },
+            Some((ty, kind)) => Node { at, ty, free: false, kind },
             None => {
                 let ty = self.wrong(at, format!("undeclared reference to '{name}' (in container '')"));
-                Node { at, ty, kind: NodeKind::Const(Const::Null) }
+                Node { at, ty, free: false, kind: NodeKind::Const(Const::Null) }
             }
         }
     }
@@ -94,7 +96,7 @@ impl Checker<'_> {
             && !self.locals.iter().any(|(local, _)| name.split('.').next() == Some(local))
             && let Some((ty, kind)) = self.resolve(&name)
         {
-            return Node { at, ty, kind };
+            return Node { at, ty, free: false, kind };
         }
         let operand = self.node(operand);
         let (inner, chained) = match self.infer.shallow(&operand.ty) {
@@ -119,7 +121,7 @@ impl Checker<'_> {
             _ if optional || chained => Type::optional(found),
             _ => found,
         };
-        Node { at, ty, kind: NodeKind::Select(Box::new(Select { operand, field: field.into(), test, optional })) }
+        Node { at, ty, free: false, kind: NodeKind::Select(Box::new(Select { operand, field: field.into(), test, optional })) }
     }
 
     fn call(&mut self, at: u32, name: &str, target: Option<&Expr>, args: &[Expr]) -> Node {
@@ -137,7 +139,7 @@ impl Checker<'_> {
             Some(function) => self.apply(at, function, member, nodes),
             None => {
                 let ty = self.wrong(at, format!("undeclared reference to '{name}' (in container '')"));
-                Node { at, ty, kind: NodeKind::Const(Const::Null) }
+                Node { at, ty, free: false, kind: NodeKind::Const(Const::Null) }
             }
         }
     }
@@ -166,7 +168,7 @@ impl Checker<'_> {
             };
             self.wrong(at, format!("found no matching overload for '{}' applied to '{applied}'", function.name))
         });
-        Node { at, ty, kind: special(function, args) }
+        Node { at, ty, free: false, kind: special(function, args) }
     }
 
     fn optional_of(&mut self, node: &Node) -> Type {
@@ -192,7 +194,7 @@ impl Checker<'_> {
             nodes.push((*optional, node));
         }
         let element = element.unwrap_or_else(|| Type::Param(self.infer.fresh(1)));
-        Node { at, ty: Type::list(element), kind: NodeKind::List(nodes) }
+        Node { at, ty: Type::list(element), free: false, kind: NodeKind::List(nodes) }
     }
 
     fn map(&mut self, at: u32, entries: &[(bool, Expr, Expr)]) -> Node {
@@ -216,7 +218,7 @@ impl Checker<'_> {
         }
         let key = key.unwrap_or_else(|| Type::Param(self.infer.fresh(1)));
         let value = value.unwrap_or_else(|| Type::Param(self.infer.fresh(1)));
-        Node { at, ty: Type::map(key, value), kind: NodeKind::Map(nodes) }
+        Node { at, ty: Type::map(key, value), free: false, kind: NodeKind::Map(nodes) }
     }
 
     fn structure(&mut self, at: u32, name: &str, fields: &[(bool, String, Expr)]) -> Node {
@@ -224,11 +226,11 @@ impl Checker<'_> {
         if self.env.is_open(plain) {
             let fields = fields.iter().map(|(optional, field, value)| (*optional, field.clone(), self.node(value))).collect();
             let ty = Type::object(plain, []);
-            return Node { at, ty, kind: NodeKind::Struct(plain.into(), fields) };
+            return Node { at, ty, free: false, kind: NodeKind::Struct(plain.into(), fields) };
         }
         let Some(object) = self.env.object_type(plain).cloned() else {
             let ty = self.wrong(at, format!("undeclared reference to '{name}' (in container '')"));
-            return Node { at, ty, kind: NodeKind::Const(Const::Null) };
+            return Node { at, ty, free: false, kind: NodeKind::Const(Const::Null) };
         };
         let mut nodes = Vec::with_capacity(fields.len());
         for (optional, field, value) in fields {
@@ -242,7 +244,7 @@ impl Checker<'_> {
             }
             nodes.push((*optional, field.clone(), node));
         }
-        Node { at, ty: Type::Object(object), kind: NodeKind::Struct(plain.into(), nodes) }
+        Node { at, ty: Type::Object(object), free: false, kind: NodeKind::Struct(plain.into(), nodes) }
     }
 
     fn fold(&mut self, at: u32, fold: &Fold) -> Node {
@@ -278,7 +280,7 @@ impl Checker<'_> {
         let result = self.node(&fold.result);
         self.locals.truncate(slot);
         let ty = result.ty.clone();
-        Node { at, ty, kind: NodeKind::Fold(Box::new(FoldNode { range, init, cond, step, result, slot, two })) }
+        Node { at, ty, free: false, kind: NodeKind::Fold(Box::new(FoldNode { range, init, cond, step, result, slot, two })) }
     }
 }
 
@@ -292,7 +294,7 @@ fn constant(at: u32, literal: &Literal) -> Node {
         Literal::String(v) => (Type::String, Const::String(v.clone())),
         Literal::Bytes(v) => (Type::Bytes, Const::Bytes(v.as_slice().into())),
     };
-    Node { at, ty, kind: NodeKind::Const(value) }
+    Node { at, ty, free: false, kind: NodeKind::Const(value) }
 }
 
 /// Those that do not evaluate all their arguments.
@@ -339,6 +341,39 @@ fn settle(infer: &Inference, node: &mut Node) {
         NodeKind::Fold(fold) => {
             for part in [&mut fold.range, &mut fold.init, &mut fold.cond, &mut fold.step, &mut fold.result] {
                 settle(infer, part);
+            }
+        }
+    }
+}
+
+/// Marks what evaluation does not have to be paid for.
+fn free(node: &mut Node) {
+    let all = |nodes: &mut [Node]| nodes.iter_mut().for_each(free);
+    node.free = cost::is_constant(node);
+    match &mut node.kind {
+        NodeKind::Const(_) | NodeKind::Variable(_) | NodeKind::Local(_) => {}
+        NodeKind::Select(select) => free(&mut select.operand),
+        NodeKind::Call(function, args) => {
+            // Membership in a list that is known is one look-up.
+            let known =
+                function.name == "@in" && args.get(1).is_some_and(|list| matches!(list.kind, NodeKind::List(_)) && cost::is_constant(list));
+            node.free |= known;
+            all(args);
+        }
+        NodeKind::And(pair) | NodeKind::Or(pair) | NodeKind::OrElse(pair, _) => all(&mut pair[..]),
+        NodeKind::Conditional(three) => all(&mut three[..]),
+        NodeKind::NotStrictlyFalse(inner) => free(inner),
+        NodeKind::List(items) => items.iter_mut().for_each(|(_, item)| free(item)),
+        NodeKind::Map(entries) => {
+            for (_, key, value) in entries {
+                free(key);
+                free(value);
+            }
+        }
+        NodeKind::Struct(_, fields) => fields.iter_mut().for_each(|(_, _, value)| free(value)),
+        NodeKind::Fold(fold) => {
+            for part in [&mut fold.range, &mut fold.init, &mut fold.cond, &mut fold.step, &mut fold.result] {
+                free(part);
             }
         }
     }

@@ -84,6 +84,8 @@ impl<'n> Estimator<'n> {
     fn bare(&mut self, node: &'n Node) -> Known<'n> {
         let plain = |cost| Known { cost, size: None, entries: None, path: Vec::new() };
         match &node.kind {
+            // The name of a type is looked up as a variable is.
+            NodeKind::Const(Const::Type(name)) => Known { path: vec![name], ..plain(Range::fixed(1)) },
             NodeKind::Const(value) => Known { size: size_of(value), ..plain(Range::ZERO) },
             NodeKind::Variable(name) => Known { path: vec![name], ..plain(Range::fixed(1)) },
             NodeKind::Local(slot) => match self.locals.get(*slot) {

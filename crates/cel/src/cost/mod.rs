@@ -31,6 +31,20 @@ pub fn is_attribute(node: &Node) -> bool {
     }
 }
 
+/// Whether it is known beforehand, so that evaluating it is free: literals, lists and maps of them, and conversions of them.
+pub fn is_constant(node: &Node) -> bool {
+    match &node.kind {
+        NodeKind::Const(_) => true,
+        NodeKind::List(items) => items.iter().all(|(optional, item)| !optional && is_constant(item)),
+        NodeKind::Map(entries) => entries.iter().all(|(optional, key, value)| !optional && is_constant(key) && is_constant(value)),
+        NodeKind::Call(function, args) => {
+            let converts = matches!(function.name, "bool" | "bytes" | "double" | "duration" | "int" | "string" | "timestamp" | "uint");
+            converts && args.iter().all(|arg| matches!(arg.kind, NodeKind::Const(_)))
+        }
+        _ => false,
+    }
+}
+
 pub fn size(value: &Value) -> u64 {
     match value {
         Value::String(text) => text.as_str().chars().count() as u64,
@@ -98,8 +112,8 @@ pub fn of_call(name: &str, args: &[Value]) -> u64 {
             Some(Value::Opaque(opaque)) => pattern(arg(1), opaque.pattern_size()),
             _ => 1,
         },
-        // Its cost is that of its result.
-        "join" => 0,
+        // The cost of the one is that of its result; the other does nothing.
+        "join" | "dyn" => 0,
         "sets.contains" | "sets.intersects" => arg(0).saturating_mul(arg(1)).saturating_add(1),
         "sets.equivalent" => arg(0).saturating_mul(arg(1)).saturating_mul(2).saturating_add(1),
         "flatten" => {
@@ -119,7 +133,7 @@ fn compared(list: Option<&Value>) -> u64 {
     let Some(Value::List(list)) = list else { return 1 };
     let text = matches!(list.get(0), Some(Value::String(_) | Value::Bytes(_)));
     let count = list.len() as u64;
-    1 + LIST + part(count.saturating_mul(count), if text { 2.0 + PER_CHARACTER } else { 2.0 })
+    1 + LIST + (count.saturating_mul(count) as f64 * if text { 2.0 + PER_CHARACTER } else { 2.0 }) as u64
 }
 
 /// What is added when the result is known.

@@ -48,7 +48,7 @@ impl<'m, 'a> Machine<'m, 'a> {
                 self.locals.get(*slot).cloned().ok_or_else(EvalError::overload)
             }
             NodeKind::Select(select) => self.select(select),
-            NodeKind::Call(function, args) => self.call(function, args),
+            NodeKind::Call(function, args) => self.call(function, args, node.free),
             NodeKind::And(pair) => self.logical(&pair[0], &pair[1], false),
             NodeKind::Or(pair) => self.logical(&pair[0], &pair[1], true),
             NodeKind::NotStrictlyFalse(inner) => match self.eval(inner) {
@@ -59,16 +59,25 @@ impl<'m, 'a> Machine<'m, 'a> {
                 }
             },
             NodeKind::Conditional(three) => match self.eval(&three[0])? {
-                Value::Bool(true) => self.eval(&three[1]),
-                Value::Bool(false) => self.eval(&three[2]),
+                Value::Bool(true) => self.part(&three[1]),
+                Value::Bool(false) => self.part(&three[2]),
                 _ => Err(EvalError::overload()),
             },
             NodeKind::OrElse(pair, value) => self.or_else(&pair[0], &pair[1], *value),
-            NodeKind::List(items) => self.list(items),
-            NodeKind::Map(entries) => self.map(entries),
+            NodeKind::List(items) => self.list(items, node.free),
+            NodeKind::Map(entries) => self.map(entries, node.free),
             NodeKind::Struct(name, fields) => self.structure(name, fields),
             NodeKind::Fold(fold) => self.fold(fold),
         }
+    }
+
+    /// A branch of a condition, or an index: a variable there costs nothing of its own, only what is selected from it.
+    fn part(&mut self, node: &'a Node) -> Evaluated<'a> {
+        let value = self.eval(node);
+        if cost::is_attribute(node) {
+            self.cost = self.cost.saturating_sub(1);
+        }
+        value
     }
 
     /// `||` where `decides` is true, else `&&`: one side that decides makes the other's error not matter.
@@ -133,7 +142,7 @@ impl<'m, 'a> Machine<'m, 'a> {
         }
     }
 
-    fn call(&mut self, function: &'static Function, args: &'a [Node]) -> Evaluated<'a> {
+    fn call(&mut self, function: &'static Function, args: &'a [Node], free: bool) -> Evaluated<'a> {
         if function.name == "_+_"
             && let [Node { kind: NodeKind::Local(slot), .. }, Node { kind: NodeKind::List(items), .. }] = args
             && let [(false, item)] = items.as_slice()
@@ -145,15 +154,28 @@ impl<'m, 'a> Machine<'m, 'a> {
         {
             return self.insert(*slot, rest);
         }
+        let at = matches!(function.name, "_[_]" | "_[?_]");
         let mut values = Vec::with_capacity(args.len());
-        for arg in args {
-            values.push(self.eval(arg)?);
+        let mut failed = None;
+        for (i, arg) in args.iter().enumerate() {
+            match if at && i == 1 { self.part(arg) } else { self.eval(arg) } {
+                Ok(value) => values.push(value),
+                Err(error) if error.is_limit() || args.len() > 2 => return Err(error),
+                // One or two are evaluated whatever the first comes to, and the call counts.
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
-        if matches!(function.name, "_[_]" | "_[?_]") {
+        if let Some(error) = failed {
+            self.spend(1)?;
+            return Err(error);
+        }
+        if at {
             self.spend(if cost::is_attribute(&args[0]) { 1 } else { 2 })?;
             return (function.run)(&values);
         }
-        self.spend(cost::of_call(function.name, &values))?;
+        if !free {
+            self.spend(cost::of_call(function.name, &values))?;
+        }
         let value = (function.run)(&values)?;
         self.spend(cost::of_result(function.name, &value))?;
         Ok(value)
@@ -205,7 +227,7 @@ impl<'m, 'a> Machine<'m, 'a> {
         Ok(map.into())
     }
 
-    fn list(&mut self, items: &'a [(bool, Node)]) -> Evaluated<'a> {
+    fn list(&mut self, items: &'a [(bool, Node)], free: bool) -> Evaluated<'a> {
         let mut values = Vec::with_capacity(items.len());
         for (optional, item) in items {
             match self.eval(item)? {
@@ -214,11 +236,11 @@ impl<'m, 'a> Machine<'m, 'a> {
                 value => values.push(value),
             }
         }
-        self.spend(cost::LIST)?;
+        self.spend(if free { 0 } else { cost::LIST })?;
         Ok(values.into())
     }
 
-    fn map(&mut self, entries: &'a [(bool, Node, Node)]) -> Evaluated<'a> {
+    fn map(&mut self, entries: &'a [(bool, Node, Node)], free: bool) -> Evaluated<'a> {
         let mut map = OwnedMap::default();
         for (optional, key, value) in entries {
             let (key, value) = (self.eval(key)?, self.eval(value)?);
@@ -229,7 +251,7 @@ impl<'m, 'a> Machine<'m, 'a> {
                 value => add(&mut map, key, value)?,
             }
         }
-        self.spend(cost::MAP)?;
+        self.spend(if free { 0 } else { cost::MAP })?;
         Ok(map.into())
     }
 
