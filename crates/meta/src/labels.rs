@@ -426,6 +426,24 @@ mod tests {
         }
 
         #[test]
+        fn what_one_operator_takes_its_opposite_leaves(key in "[a-c]", values in proptest::collection::vec("[x-z]", 1..3), labels in proptest::collection::btree_map("[a-c]", "[x-z]", 0..3)) {
+            let get = |key: &str| labels.get(key).map(String::as_str);
+            let takes = |operator, values: &[String]| {
+                Selector::new(vec![Requirement::new(&key, operator, values.to_vec()).unwrap()]).matches(get)
+            };
+            for (one, other, values) in [
+                (Operator::In, Operator::NotIn, &values[..]),
+                (Operator::Equals, Operator::NotEquals, &values[..1]),
+                (Operator::Exists, Operator::NotExists, &[][..]),
+            ] {
+                prop_assert!(takes(one, values) != takes(other, values), "{:?} and {:?} of {} in {:?} on {:?}", one, other, key, values, labels);
+            }
+            // As an object it says the same as in words.
+            let expression = serde_json::json!({"matchExpressions": [{"key": key, "operator": "In", "values": values}]});
+            prop_assert_eq!(Selector::from_value(&expression).unwrap().matches(get), takes(Operator::In, &values));
+        }
+
+        #[test]
         fn no_text_makes_the_parser_panic(text in ".{0,40}") {
             let _ = Selector::parse(&text);
         }

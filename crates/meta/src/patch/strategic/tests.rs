@@ -1,14 +1,17 @@
 use super::super::{PatchError, merge};
 use super::apply;
-use crate::schema::{Field, ListType, Scalar, Schema, Strategy, Struct, Type};
-use proptest::{prop_assert_eq, proptest};
+use crate::schema::{self, Field, ListType, Scalar, Schema, Struct, Type};
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use serde_json::Map;
 use serde_json::{Value, json};
 
 /// A container-like list keyed by name, a list of finalizers that merges, one of arguments that does not.
 fn schema() -> Schema {
     let plain = Field::new;
     let merging = |name: &str, ty, key: Option<&str>| Field {
-        strategy: Strategy { merge: true, retain_keys: false, key: key.map(Into::into) },
+        strategy: schema::Strategy { merge: true, retain_keys: false, key: key.map(Into::into) },
         ..plain(name, ty)
     };
     let shape = |fields| Type::Struct(Struct { name: String::new(), fields, atomic: false, open: false });
@@ -87,5 +90,92 @@ proptest! {
     fn without_directives_it_is_a_merge_patch_but_for_merging_lists(target in merge::tests::object(), other in merge::tests::object()) {
         let patch = merge::diff(&target, &other);
         prop_assert_eq!(apply(&Schema::any(), target, &patch).unwrap(), other);
+    }
+}
+
+/// Some of a few names, each once, in any order.
+fn names() -> impl Strategy<Value = Vec<String>> {
+    vec("[a-e]", 0..5).prop_map(|all: Vec<String>| {
+        let mut seen = std::collections::HashSet::new();
+        all.into_iter().filter(|name| seen.insert(name.clone())).collect()
+    })
+}
+
+fn container(name: String) -> impl Strategy<Value = Value> {
+    (option::of("[x-z]"), option::of(vec("[p-r]", 0..3))).prop_map(move |(image, args)| {
+        let mut container = json!({"name": name});
+        image.into_iter().for_each(|image| container["image"] = image.into());
+        args.into_iter().for_each(|args| container["args"] = args.into());
+        container
+    })
+}
+
+fn whole() -> impl Strategy<Value = Value> {
+    let containers = names().prop_flat_map(|names| names.into_iter().map(container).collect::<Vec<_>>());
+    (option::of(containers), option::of(names()), option::of(btree_map("[k-m]", "[0-9]", 0..3))).prop_map(
+        |(containers, finalizers, labels)| {
+            let mut object = json!({});
+            containers.into_iter().for_each(|c| object["containers"] = c.into());
+            finalizers.into_iter().for_each(|f| object["finalizers"] = f.into());
+            labels.into_iter().for_each(|l| object["labels"] = json!(l));
+            object
+        },
+    )
+}
+
+/// The patch that a client makes to come from one object to another (`CreateTwoWayMergePatch`).
+fn diff(from: &Value, to: &Value) -> Value {
+    let (before, after) = (from.as_object().unwrap(), to.as_object().unwrap());
+    let mut patch = Map::new();
+    for name in before.keys().filter(|name| !after.contains_key(*name)) {
+        patch.insert(name.clone(), Value::Null);
+    }
+    for (name, new) in after {
+        match (name.as_str(), before.get(name)) {
+            (_, Some(old)) if old == new => {}
+            ("containers", Some(Value::Array(old))) => {
+                let new = new.as_array().unwrap();
+                let same = |a: &Value, b: &Value| a["name"] == b["name"];
+                let mut items = Vec::new();
+                for item in new {
+                    match old.iter().find(|o| same(o, item)) {
+                        Some(old) if old == item => {}
+                        Some(old) => {
+                            let mut change = diff(old, item);
+                            change["name"] = item["name"].clone();
+                            items.push(change);
+                        }
+                        None => items.push(item.clone()),
+                    }
+                }
+                let gone = old.iter().filter(|o| !new.iter().any(|n| same(n, o)));
+                items.extend(gone.map(|o| json!({"$patch": "delete", "name": o["name"]})));
+                patch.insert("$setElementOrder/containers".into(), new.iter().map(|c| json!({"name": c["name"]})).collect());
+                patch.insert(name.clone(), items.into());
+            }
+            ("finalizers", Some(Value::Array(old))) => {
+                let new = new.as_array().unwrap();
+                let only = |these: &[Value], those: &[Value]| these.iter().filter(|t| !those.contains(t)).cloned().collect::<Vec<Value>>();
+                patch.insert("$setElementOrder/finalizers".into(), new.clone().into());
+                patch.insert("$deleteFromPrimitiveList/finalizers".into(), only(old, new).into());
+                patch.insert(name.clone(), only(new, old).into());
+            }
+            (_, Some(old @ Value::Object(_))) => drop(patch.insert(name.clone(), diff(old, new))),
+            (_, _) => drop(patch.insert(name.clone(), new.clone())),
+        }
+    }
+    patch.into()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn what_tells_two_objects_apart_makes_one_of_the_other(from in whole(), to in whole()) {
+        let patch = diff(&from, &to);
+        let patched = apply(&schema(), from.clone(), &patch).unwrap();
+        prop_assert_eq!(&patched, &to, "{} with {}", from, patch);
+        // What is there already is not changed by saying so again, but for what directives order and delete.
+        prop_assert_eq!(apply(&schema(), to.clone(), &diff(&to, &to)).unwrap(), to);
     }
 }
