@@ -61,3 +61,13 @@ impl Task<'_> {
 pub fn cache(resource: &Resource) -> Result<&Arc<Cache>, ApiError> {
     resource.cache.as_ref().ok_or_else(|| ApiError::not_implemented(&resource.group_resource))
 }
+
+/// Built-in kinds have no finalizers but qualified ones and Kubernetes' own.
+fn finalizers(metadata: &serde_json::Value) -> meta::FieldErrors {
+    let mut errors = meta::FieldErrors::new();
+    let names = meta::value::items(metadata, &["finalizers"]).iter().filter_map(serde_json::Value::as_str);
+    for (i, name) in names.enumerate() {
+        errors.extend(meta::validate::kube_finalizer_name(name, &meta::FieldPath::new("metadata.finalizers").index(i)));
+    }
+    errors
+}

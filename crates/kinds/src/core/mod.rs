@@ -20,6 +20,8 @@ pub mod service;
 mod service_account;
 mod storage;
 mod template;
+#[cfg(test)]
+mod tests;
 
 use crate::Kind;
 use std::sync::Arc;

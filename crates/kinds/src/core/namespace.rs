@@ -97,7 +97,9 @@ fn finalizers(object: &Value, numbered: bool) -> FieldErrors {
     let mut errors = FieldErrors::new();
     for (i, name) in value::items(object, &["spec", "finalizers"]).iter().filter_map(Value::as_str).enumerate() {
         let at = path("spec.finalizers");
-        errors.extend(validate::finalizer_name(name, &if numbered { at.index(i) } else { at }));
+        let at = if numbered { at.index(i) } else { at };
+        errors.extend(validate::finalizer_name(name, &at));
+        errors.extend(validate::kube_finalizer_name(name, &at));
     }
     errors
 }

@@ -127,7 +127,24 @@ fn check_rule(rule: &Value, at: &FieldPath, errors: &mut FieldErrors) {
         check_verbs(rule, &at, errors);
         let missing = "nonResourceURLs must contain at least one value";
         check_list(rule, "nonResourceURLs", missing, "non-resource URLs", &at, errors);
+        let urls: Vec<&str> = value::items(rule, &["nonResourceURLs"]).iter().filter_map(Value::as_str).collect();
+        for (i, url) in urls.iter().enumerate().filter(|_| !urls.contains(&"*")) {
+            check_url(url, &at.child("nonResourceURLs").index(i), errors);
+        }
     }
+}
+
+fn check_url(url: &str, at: &FieldPath, errors: &mut FieldErrors) {
+    let why = match url {
+        "" => "must not be empty",
+        "/" => return,
+        _ if !url.starts_with('/') => "must start with slash",
+        _ if url.contains(' ') => "must not contain white-space",
+        _ if url.contains("//") => "must not contain double slash",
+        _ if url.strip_suffix("/*").unwrap_or(url).contains('*') => "wildcard can only do suffix matching",
+        _ => return,
+    };
+    errors.invalid(at, url, why);
 }
 
 fn check_verbs(rule: &Value, at: &FieldPath, errors: &mut FieldErrors) {

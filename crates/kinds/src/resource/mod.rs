@@ -7,6 +7,8 @@ mod device_class;
 mod requests;
 mod resource_slice;
 mod shared;
+#[cfg(test)]
+mod tests;
 
 use crate::Kind;
 use std::sync::Arc;

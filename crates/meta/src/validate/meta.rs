@@ -172,6 +172,15 @@ pub fn finalizer_name(name: &str, path: &FieldPath) -> FieldErrors {
     errors
 }
 
+/// Of built-in kinds: fully qualified, or one of Kubernetes' own.
+pub fn kube_finalizer_name(name: &str, path: &FieldPath) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    if !name.contains('/') && !["kubernetes", "orphan", "foregroundDeletion"].contains(&name) {
+        errors.invalid(path, name, "name is neither a standard finalizer name nor is it fully qualified");
+    }
+    errors
+}
+
 fn finalizers(finalizers: &[Value], path: &FieldPath, errors: &mut FieldErrors) {
     for finalizer in finalizers {
         errors.extend(finalizer_name(finalizer.as_str().unwrap_or_default(), path));

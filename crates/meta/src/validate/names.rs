@@ -17,7 +17,7 @@ fn too_long(max: usize, unit: &str) -> String {
 
 fn regex_error(rule: &str, regex: &str, examples: &[&str]) -> String {
     let examples: Vec<String> = examples.iter().map(|e| format!("'{e}', ")).collect();
-    format!("{rule} (e.g. {}regex used for validation is '{regex}')", examples.join("or "))
+    format!("{rule} (e.g. {}regex used for validation is '{regex}')", examples.join(" or "))
 }
 
 fn lower_alnum(b: u8) -> bool {
