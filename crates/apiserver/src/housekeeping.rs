@@ -127,6 +127,7 @@ fn first_address(cidr: &str) -> Option<Ipv4Addr> {
 pub fn start(server: &ApiServer) {
     let stop = server.inner.stop.clone();
     let (events, history) = (server.clone(), server.clone());
+    tokio::spawn(crate::admission::check_types(server.clone(), stop.clone()));
     tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
         loop {
             tokio::time::sleep(EVENT_SWEEP).await;

@@ -22,6 +22,7 @@ mod storage;
 mod versions;
 mod webhooks;
 
+pub use policies::check_types;
 pub use request::{AsOptions, Operation, Request};
 
 use crate::webhook::Webhooks;

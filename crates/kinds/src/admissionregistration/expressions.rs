@@ -23,6 +23,8 @@ pub enum Wanted {
 #[derive(Debug, Default)]
 pub struct Compiler {
     params: bool,
+    /// What is known of the object and of the parameters, where it is.
+    types: Option<(Type, Type)>,
     variables: Option<Vec<(String, Type)>>,
 }
 
@@ -34,7 +36,12 @@ impl Compiler {
 
     /// Of a policy; `params` says whether it has a kind of parameters.
     pub fn policy(params: bool) -> Self {
-        Self { params, variables: Some(Vec::new()) }
+        Self { params, types: None, variables: Some(Vec::new()) }
+    }
+
+    /// The same for objects and parameters of one type each, to find what cannot be right about them.
+    pub fn typed(params: bool, object: Type, of_params: Type) -> Self {
+        Self { types: Some((object, of_params)), ..Self::policy(params) }
     }
 
     /// Declares `variables.<name>`. One that is wrong can still be named, so that not everything else is wrong too.
@@ -49,13 +56,14 @@ impl Compiler {
     }
 
     pub fn compile(&self, source: &str, wanted: Wanted) -> Result<Program, String> {
+        let (about, params) = self.types.clone().unwrap_or((Type::Dyn, Type::Dyn));
         let mut environment = Environment::new()
-            .with_variable("object", Type::Dyn)
-            .with_variable("oldObject", Type::Dyn)
+            .with_variable("object", about.clone())
+            .with_variable("oldObject", about)
             .with_variable("namespaceObject", namespace())
             .with_variable("request", request());
         if self.params {
-            environment.declare("params", Type::Dyn);
+            environment.declare("params", params);
         }
         // Messages and notes are made of what is known, without asking anybody.
         if wanted != Wanted::Text {

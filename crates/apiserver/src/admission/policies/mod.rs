@@ -4,9 +4,11 @@ mod mutating;
 mod mutation;
 mod params;
 mod policy;
+mod type_check;
 mod validating;
 
 pub use mutating::MutatingPolicies;
+pub use type_check::run as check_types;
 pub use validating::ValidatingPolicies;
 
 use super::Request;

@@ -168,3 +168,36 @@ async fn a_message_that_cannot_be_made_gives_way_to_the_expression() {
     assert!(refused["message"].as_str().unwrap().ends_with("denied request: failed expression: object.spec.replicas > 1"), "{refused}");
     assert_eq!(refused["reason"], "Invalid");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policys_status_tells_what_cannot_be_right_by_the_schemas() {
+    let (s, _dir) = server().await;
+    let checked = async |name: &str| {
+        let uri = format!("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/{name}");
+        for _ in 0..200 {
+            let policy = s.get(&uri).await.expect(200);
+            if policy["status"]["typeChecking"].is_object() {
+                return policy["status"].clone();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+        }
+        panic!("{name} is never checked");
+    };
+    let about =
+        json!({"resourceRules": [{"operations": ["CREATE"], "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"]}]});
+    let policy = |expression: &str, message: &str| json!({"matchConstraints": about, "validations": [{"expression": expression, "messageExpression": message}]});
+    s.validating_policy("right", policy("object.spec.replicas > 1", "'wants ' + string(object.spec.replicas)")).await.expect(201);
+    assert_eq!(checked("right").await, json!({"observedGeneration": 1, "typeChecking": {}}));
+    s.validating_policy("confused", policy("object.spec.replicas > '1'", "'wants ' + object.spec.replicas")).await.expect(201);
+    let status = checked("confused").await;
+    let warnings = status["typeChecking"]["expressionWarnings"].as_array().unwrap();
+    let told: Vec<&str> = warnings.iter().map(|w| w["fieldRef"].as_str().unwrap()).collect();
+    assert_eq!(told, ["spec.validations[0].expression", "spec.validations[0].messageExpression"]);
+    let first = warnings[0]["warning"].as_str().unwrap();
+    assert!(
+        first.starts_with("apps/v1, Kind=Deployment: ")
+            && first.contains("found no matching overload for '_>_' applied to '(int, string)'"),
+        "{first}"
+    );
+    assert!(warnings[1]["warning"].as_str().unwrap().contains("found no matching overload for '_+_' applied to '(string, int)'"));
+}
