@@ -6,8 +6,10 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use meta::ApiError;
 use std::collections::VecDeque;
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;
@@ -88,6 +90,47 @@ impl http_body::Body for Parts {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
+    }
+}
+
+/// A body that ends, in good order, when `drain` is cancelled. What `keep` is dropped with it.
+pub fn lasting<K: Send + Unpin + 'static>(body: Body, drain: CancellationToken, keep: K) -> Body {
+    wrap(Lasting { body, drain: Box::pin(drain.cancelled_owned()), ended: false, _keep: keep })
+}
+
+struct Lasting<K> {
+    body: Body,
+    drain: Pin<Box<WaitForCancellationFutureOwned>>,
+    ended: bool,
+    _keep: K,
+}
+
+impl<K: Unpin> http_body::Body for Lasting<K> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
+            this.ended = frame.is_none();
+            return Poll::Ready(frame);
+        }
+        if this.drain.as_mut().poll(context).is_ready() {
+            this.ended = true;
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
     }
 }
 

@@ -10,6 +10,8 @@ use http::{Request, Response};
 use meta::{ApiError, GroupResource};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// A request that has been authenticated and authorized.
 #[derive(Clone)]
@@ -23,14 +25,22 @@ pub struct Context {
     pub warnings: Warnings,
 }
 
-/// What to tell the client besides the answer, each text once; and the audit log besides the request.
+/// What is said besides the answer: to the client, each text once, and to the audit log.
 #[derive(Clone, Default)]
-pub struct Warnings(Arc<parking_lot::Mutex<Vec<String>>>, Arc<parking_lot::Mutex<BTreeMap<String, String>>>);
+pub struct Warnings(Arc<Notes>);
+
+#[derive(Default)]
+struct Notes {
+    warnings: parking_lot::Mutex<Vec<String>>,
+    annotations: parking_lot::Mutex<BTreeMap<String, String>>,
+    /// Nanoseconds spent waiting for somebody else.
+    elsewhere: AtomicU64,
+}
 
 impl Warnings {
     pub fn add(&self, text: impl Into<String>) {
         let text = text.into();
-        let mut all = self.0.lock();
+        let mut all = self.0.warnings.lock();
         if !text.is_empty() && !all.contains(&text) {
             all.push(text);
         }
@@ -40,17 +50,26 @@ impl Warnings {
         texts.into_iter().for_each(|t| self.add(t));
     }
 
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.warnings.lock())
+    }
+
     /// An annotation of the request's audit event; the first of a key stays.
     pub fn annotate(&self, key: impl Into<String>, value: impl Into<String>) {
-        self.1.lock().entry(key.into()).or_insert(value.into());
+        self.0.annotations.lock().entry(key.into()).or_insert(value.into());
     }
 
     pub fn annotations(&self) -> BTreeMap<String, String> {
-        self.1.lock().clone()
+        self.0.annotations.lock().clone()
     }
 
-    pub fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock())
+    /// Time that a webhook took is not this server's.
+    pub fn waited(&self, took: Duration) {
+        self.0.elsewhere.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn waited_elsewhere(&self) -> u64 {
+        self.0.elsewhere.load(Ordering::Relaxed)
     }
 }
 
@@ -101,6 +120,11 @@ impl Handlers {
         let covers =
             |r: &&Route| path == r.path || (r.below && path.strip_prefix(r.path.as_str()).is_some_and(|rest| rest.starts_with('/')));
         self.routes.iter().filter(covers).max_by_key(|r| r.path.len()).map(|r| r.handler.clone())
+    }
+
+    /// A route has exactly this path.
+    pub fn find_exact(&self, path: &str) -> bool {
+        self.routes.iter().any(|r| r.path == path)
     }
 
     /// The exact paths, for `/`'s index.

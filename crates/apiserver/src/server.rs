@@ -3,18 +3,20 @@
 use crate::admission::{self, Admission};
 use crate::aggregation::Aggregator;
 use crate::allocate::BadRange;
+use crate::audit::Auditor;
 use crate::authenticator::Authenticator;
 use crate::authorizer::Authorizer;
 use crate::body::Body;
 use crate::catalog::Catalog;
 use crate::core::Core;
 use crate::handlers::Handlers;
-use crate::housekeeping;
 use crate::metrics::Metrics;
 use crate::objects::Objects;
-use crate::registry;
+use crate::operations::Operations;
 use crate::webhook::Webhooks;
+use crate::{flow, housekeeping, registry};
 use http::{Request, Response};
+use jiff::Timestamp;
 use meta::ApiError;
 use meta::error::{Cause, Details};
 use serde_json::Value;
@@ -24,6 +26,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use store::{Revision, Store};
@@ -46,6 +49,7 @@ pub struct Config {
     /// Where the `kubernetes` Service leads.
     pub advertise_address: IpAddr,
     pub advertise_port: u16,
+    pub operations: Operations,
     /// Ends the server's own loops.
     pub stop: CancellationToken,
 }
@@ -57,6 +61,10 @@ pub enum StartError {
     Range(#[from] BadRange),
     #[error("creating {what}: {source}")]
     Bootstrap { what: String, source: ApiError },
+    #[error("keeping flow schemas and priority levels: {0}")]
+    Flow(ApiError),
+    #[error("opening the audit log {path}: {source}")]
+    Audit { path: String, source: std::io::Error },
 }
 
 /// The authorities, in PEM: published in `extension-apiserver-authentication`. Empty ones are left out.
@@ -80,8 +88,15 @@ pub(crate) struct Inner {
     pub admission: Admission,
     pub webhooks: Arc<Webhooks>,
     pub aggregator: Arc<Aggregator>,
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
+    pub flow: flow::Dispatcher,
+    pub audit: Option<Arc<Auditor>>,
+    pub operations: Operations,
+    pub started_at: Timestamp,
+    started: AtomicBool,
     pub stop: CancellationToken,
+    /// The end of what lasts, and of taking new connections: some time after `stop`.
+    pub drain: CancellationToken,
 }
 
 /// How long a reader waits for the caches to come as far as it may expect.
@@ -95,6 +110,12 @@ impl ApiServer {
         let admission = admission::standard(&config, &webhooks)?;
         let mut handlers = config.handlers.clone();
         handlers.on("", "componentstatuses", "", Arc::new(crate::components::ComponentStatuses));
+        let operations = config.operations.clone();
+        let metrics = Arc::new(Metrics::new(&operations.features));
+        let opened = operations.audit.clone().map(|audit| {
+            let path = audit.log.path.display().to_string();
+            Auditor::open(audit, &metrics).map_err(|source| StartError::Audit { path, source })
+        });
         let inner = Inner {
             core: config.core.clone(),
             authenticator: config.authenticator.clone(),
@@ -103,13 +124,31 @@ impl ApiServer {
             admission,
             webhooks,
             aggregator: config.aggregator.clone(),
-            metrics: Metrics::default(),
+            metrics,
+            flow: flow::Dispatcher::new(operations.flow),
+            audit: opened.transpose()?.map(Arc::new),
+            operations,
+            started_at: Timestamp::now(),
+            started: AtomicBool::new(false),
             stop: config.stop.clone(),
+            drain: CancellationToken::new(),
         };
         let server = Self { inner: Arc::new(inner) };
         housekeeping::bootstrap(&server, &config).await?;
+        flow::start(&server).await.map_err(StartError::Flow)?;
         housekeeping::start(&server);
+        let (stop, drain, delay) = (config.stop, server.inner.drain.clone(), server.inner.operations.shutdown_delay);
+        tokio::spawn(async move {
+            stop.cancelled().await;
+            tokio::time::sleep(delay).await;
+            drain.cancel();
+        });
+        server.inner.started.store(true, Ordering::Relaxed);
         Ok(server)
+    }
+
+    pub(crate) fn has_started(&self) -> bool {
+        self.inner.started.load(Ordering::Relaxed)
     }
 
     /// Waits until reads see `revision`, or whatever the store has now.

@@ -6,7 +6,7 @@ use crate::conversion;
 use crate::watch_cache::Encoded;
 use meta::{ApiError, GroupVersion, value};
 use serde_json::Value;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::{Op, Revision, Write, WriteResult};
 
 /// How long a write waits until readers see it. It is written all the same.
@@ -35,8 +35,15 @@ pub async fn remove(task: &Task<'_>, name: &str, expected: Revision) -> Result<O
 async fn write(task: &Task<'_>, name: &str, expected: Revision, op: Op) -> Result<Outcome, ApiError> {
     let key = cache(task.resource)?.storage_key(task.namespace, name);
     let inner = &task.server.inner;
-    let result = inner.core.store.write(Write { key, expected: Some(expected), op }).await.map_err(store_error)?;
-    inner.metrics.wrote(matches!(result, WriteResult::Done { .. }));
+    let operation = match (&op, expected) {
+        (Op::Delete, _) => "delete",
+        (Op::Put { .. }, 0) => "create",
+        (Op::Put { .. }, _) => "update",
+    };
+    let began = Instant::now();
+    let result = inner.core.store.write(Write { key, expected: Some(expected), op }).await;
+    inner.metrics.storage.asked(operation, &task.resource.group_resource, result.is_err(), began.elapsed());
+    let result = result.map_err(store_error)?;
     match result {
         WriteResult::Done { revision, .. } => {
             // So that whoever hears of the write finds it, admission's plugins included.
@@ -45,7 +52,10 @@ async fn write(task: &Task<'_>, name: &str, expected: Revision, op: Op) -> Resul
             }
             Ok(Outcome::Done(revision))
         }
-        WriteResult::Conflict { .. } => Ok(Outcome::Conflict),
+        WriteResult::Conflict { .. } => {
+            inner.metrics.storage.conflicts.inc();
+            Ok(Outcome::Conflict)
+        }
     }
 }
 

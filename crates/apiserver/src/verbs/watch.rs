@@ -47,13 +47,13 @@ struct Stream {
     /// Initial events still to come before the bookmark that ends them; none: no such bookmark.
     initial: Option<usize>,
     deadline: Pin<Box<Sleep>>,
-    stop: CancellationToken,
+    drain: CancellationToken,
     closing: CancellationToken,
     /// Events that will be sent together.
     gathered: BytesMut,
     ready: VecDeque<Bytes>,
     ended: bool,
-    _counted: Watching,
+    counted: Watching,
 }
 
 struct Wanted {
@@ -142,12 +142,15 @@ pub async fn watch(call: &Call<'_>, closing: Option<Closing>) -> Result<Response
         columns: true,
         bookmarks,
         deadline: Box::pin(tokio::time::sleep(Duration::from_secs(seconds))),
-        stop: call.server.inner.stop.clone(),
+        drain: call.server.inner.drain.clone(),
         closing: closing.map_or_else(CancellationToken::new, |c| c.0),
         gathered: BytesMut::new(),
         ready: VecDeque::new(),
         ended: false,
-        _counted: call.server.inner.metrics.watching(),
+        counted: {
+            let names = call.resource.kind.names();
+            call.server.inner.metrics.watches.of(&names.group, &names.version, &names.plural)
+        },
     };
     let frames = futures::stream::unfold(stream, |mut stream| async move {
         let bytes = stream.next().await?;
@@ -222,7 +225,7 @@ impl Stream {
             };
             tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return None,
+                () = self.drain.cancelled() => return None,
                 () = self.closing.cancelled() => return None,
                 () = &mut self.deadline => {
                     self.ended = true;
@@ -298,6 +301,7 @@ impl Stream {
     }
 
     fn push(&mut self, ty: &str, object: &Bytes) {
+        self.counted.sent(object.len());
         if self.output.format == Format::Protobuf {
             self.gathered.extend_from_slice(&event(self.output.format, ty, object));
             return;

@@ -1,5 +1,6 @@
 use crate::support::*;
 use apiserver::{Body, body, listener};
+use arc_swap::ArcSwap;
 use http::{Request, Version};
 use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -32,7 +33,7 @@ async fn both_versions_of_http_are_served_and_end_with_the_server() {
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = tokio::spawn(listener::serve(s.api.clone(), listener, Arc::new(tls), s.stop.clone()));
+    let serving = tokio::spawn(listener::serve(s.api.clone(), listener, Arc::new(ArcSwap::from_pointee(tls)), listener::Limits::default()));
 
     let stream = TokioIo::new(connect(address, &own.cert, b"h2").await);
     let (mut two, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();

@@ -112,6 +112,7 @@ pub async fn open_with(dir: &Dir, aggregator: Arc<aggregation::Aggregator>, secu
         node_port_range: 30000..=32767,
         advertise_address: [192, 0, 2, 1].into(),
         advertise_port: 6443,
+        operations: Operations::default(),
         stop: stop.clone(),
     };
     Server { api: ApiServer::start(config).await.unwrap(), stop }
