@@ -41,10 +41,26 @@ pub struct Place {
     pub data_dir: Option<PathBuf>,
 }
 
+/// How the API server is run.
+#[derive(Args, Clone)]
+pub struct Operations {
+    /// A Policy of audit.k8s.io/v1; without one nothing is audited
+    #[arg(long, value_name = "FILE")]
+    pub audit_policy_file: Option<PathBuf>,
+    /// Where audit events go; `-` is standard output
+    #[arg(long, value_name = "FILE")]
+    pub audit_log_path: Option<PathBuf>,
+    /// A feature gate of upstream's, on or off; may be given several times
+    #[arg(long, value_name = "NAME=true|false")]
+    pub feature: Vec<String>,
+}
+
 #[derive(Args, Clone)]
 pub struct Up {
     #[command(flatten)]
     pub place: Place,
+    #[command(flatten)]
+    pub operations: Operations,
     /// `embedded`, or `etcd=https://host:2379[,https://...]`
     #[arg(long, value_name = "STORE")]
     pub datastore: Option<String>,
@@ -67,6 +83,8 @@ pub struct Up {
 pub struct Apiserver {
     #[command(flatten)]
     pub place: Place,
+    #[command(flatten)]
+    pub operations: Operations,
     /// `embedded`, or `etcd=https://host:2379[,https://...]`
     #[arg(long, value_name = "STORE")]
     pub datastore: Option<String>,

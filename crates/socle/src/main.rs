@@ -7,11 +7,13 @@ mod commands;
 mod defaults;
 mod inprocess;
 mod layout;
+mod operations;
 mod pki;
 mod platform;
 mod process;
 mod runtime;
 mod say;
+mod serving;
 mod wiring;
 
 use clap::Parser;

@@ -8,6 +8,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     SanType,
 };
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -26,8 +27,6 @@ pub struct Pki {
     /// For the one certificate by which servers behind the API server believe its user headers. An authority of its
     /// own, or whoever has a certificate could say that he is somebody else.
     pub front_proxy: Authority,
-    /// PKCS#8 in DER.
-    pub service_account_key: Vec<u8>,
 }
 
 /// A certificate and its key, in PEM.
@@ -82,7 +81,33 @@ impl Authority {
     }
 }
 
+impl Leaf {
+    /// From files of somebody else's.
+    pub fn read(certificate: &Path, key: &Path) -> anyhow::Result<Self> {
+        let text = |path: &Path| fs::read_to_string(path).with_context(|| path.display().to_string());
+        let (certificate_pem, key_pem) = (text(certificate)?, text(key)?);
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate_pem.as_bytes()).collect();
+        let chain = chain.with_context(|| certificate.display().to_string())?;
+        anyhow::ensure!(!chain.is_empty(), "{} holds no certificate", certificate.display());
+        let secret = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).with_context(|| key.display().to_string())?;
+        Ok(Self { certificate: certificate_pem, key: key_pem, chain, secret })
+    }
+
+    pub fn certificate_der(&self) -> &CertificateDer<'static> {
+        &self.chain[0]
+    }
+
+    pub fn into_parts(self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        (self.chain, self.secret)
+    }
+}
+
 impl Pki {
+    /// Whose client certificates the API server believes: our own, and a front proxy's.
+    pub fn client_authorities(&self) -> Vec<CertificateDer<'static>> {
+        vec![self.main.certificate.clone(), self.front_proxy.certificate.clone()]
+    }
+
     pub fn open(layout: &Layout) -> anyhow::Result<Self> {
         let dir = layout.pki();
         fs::create_dir_all(&dir)?;
@@ -96,9 +121,7 @@ impl Pki {
             let der = apiserver::auth::tokens::Tokens::generate()?;
             write(&sa, pem::encode(&pem::Pem::new("PRIVATE KEY", der)).as_bytes(), 0o600)?;
         }
-        let text = fs::read_to_string(&sa).with_context(|| sa.display().to_string())?;
-        let service_account_key = pem::parse(text).with_context(|| sa.display().to_string())?.into_contents();
-        Ok(Self { main, front_proxy, service_account_key })
+        Ok(Self { main, front_proxy })
     }
 
     /// For a server that goes by these names and addresses.
@@ -136,20 +159,9 @@ impl Pki {
         Ok(roots)
     }
 
-    /// Serves the API as `leaf`: as any server, but a front proxy may ask too.
-    pub fn api_server_config(&self, leaf: Leaf, protocols: &[&[u8]]) -> anyhow::Result<Arc<ServerConfig>> {
-        let mut roots = self.roots()?;
-        roots.add(self.front_proxy.certificate.clone())?;
-        Self::serve(leaf, roots, protocols)
-    }
-
     /// Serves as `leaf`; clients may present a certificate of ours.
     pub fn server_config(&self, leaf: Leaf, protocols: &[&[u8]]) -> anyhow::Result<Arc<ServerConfig>> {
-        Self::serve(leaf, self.roots()?, protocols)
-    }
-
-    fn serve(leaf: Leaf, roots: RootCertStore, protocols: &[&[u8]]) -> anyhow::Result<Arc<ServerConfig>> {
-        let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated().build()?;
+        let verifier = WebPkiClientVerifier::builder(Arc::new(self.roots()?)).allow_unauthenticated().build()?;
         let mut config = ServerConfig::builder().with_client_cert_verifier(verifier).with_single_cert(leaf.chain, leaf.secret)?;
         config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
         Ok(Arc::new(config))

@@ -3,6 +3,7 @@
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +40,36 @@ pub struct Api {
     pub port: u16,
     /// Further names and addresses that the serving certificate is valid for.
     pub names: Vec<String>,
+    /// A serving certificate and its key from elsewhere, read again when they change; none: one of the platform's own.
+    pub tls_cert_file: Option<PathBuf>,
+    pub tls_key_file: Option<PathBuf>,
+    /// Further authorities whose client certificates are trusted.
+    pub client_ca_file: Option<PathBuf>,
+    /// Upstream's feature gates, by name.
+    pub features: BTreeMap<String, bool>,
+    pub audit: Audit,
+    /// Off: everybody is alike, and nobody waits.
+    pub priority_and_fairness: bool,
+    pub max_requests_inflight: u32,
+    pub max_mutating_requests_inflight: u32,
+    pub request_timeout_seconds: u64,
+    /// How long requests are taken once `/readyz` says that the server stops.
+    pub shutdown_delay_seconds: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Audit {
+    /// A Policy of audit.k8s.io/v1; none: nothing is audited.
+    pub policy_file: Option<PathBuf>,
+    /// `-` is standard output.
+    pub log_path: PathBuf,
+    /// In megabytes.
+    pub max_size: u64,
+    /// In days; 0: for ever.
+    pub max_age: u64,
+    /// 0: all are kept.
+    pub max_backups: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -111,7 +142,26 @@ impl Default for Node {
 
 impl Default for Api {
     fn default() -> Self {
-        Self { port: 6443, names: Vec::new() }
+        Self {
+            port: 6443,
+            names: Vec::new(),
+            tls_cert_file: None,
+            tls_key_file: None,
+            client_ca_file: None,
+            features: BTreeMap::new(),
+            audit: Audit::default(),
+            priority_and_fairness: true,
+            max_requests_inflight: 400,
+            max_mutating_requests_inflight: 200,
+            request_timeout_seconds: 60,
+            shutdown_delay_seconds: 0,
+        }
+    }
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { policy_file: None, log_path: "/var/log/socle/audit.log".into(), max_size: 100, max_age: 30, max_backups: 10 }
     }
 }
 
@@ -201,6 +251,12 @@ impl Platform {
         self.node_ports().context("network.nodePortRange")?;
         if self.datastore.kind == DatastoreKind::Etcd && self.datastore.endpoints.is_empty() {
             bail!("datastore.kind is etcd, and datastore.endpoints names none");
+        }
+        if self.api.tls_cert_file.is_some() != self.api.tls_key_file.is_some() {
+            bail!("api.tlsCertFile and api.tlsKeyFile belong together");
+        }
+        if self.api.request_timeout_seconds == 0 {
+            bail!("api.requestTimeoutSeconds must be at least 1");
         }
         if !self.data_dir.is_absolute() {
             bail!("dataDir must be an absolute path");

@@ -7,13 +7,15 @@ use crate::pki::{self, Pki};
 use crate::platform::{DatastoreKind, Platform};
 use crate::runtime::{Containerd, images};
 use crate::say::Say;
-use crate::{address, defaults};
+use crate::serving::{self, Serving};
+use crate::{address, defaults, operations};
 use anyhow::{Context, anyhow};
 use apiserver::aggregation::Aggregator;
 use apiserver::auth::{
     self, bootstrap_tokens::BootstrapTokens, certificates::Certificates, front_proxy::FrontProxy, node::NodeAuthorizer, rbac::Rbac,
     tokens::Tokens,
 };
+use apiserver::listener::Limits;
 use apiserver::{ApiServer, Authenticator, Authorizer, Core, Handlers, Objects, User};
 use client::{Informers, Recorder};
 use ipnet::Ipv4Net;
@@ -209,7 +211,7 @@ async fn api_server(
     let store = open_store(platform, layout).await?;
     let core = Core::open(store).await.context("reading the store")?;
     let objects: Arc<dyn Objects> = core.clone();
-    let tokens = Arc::new(Tokens::new(std::slice::from_ref(&pki.service_account_key), ISSUER, vec![ISSUER.to_string()], objects.clone())?);
+    let tokens = Arc::new(Tokens::new(&serving::signing_keys(layout)?, ISSUER, vec![ISSUER.to_string()], objects.clone())?);
     let rbac = Rbac::start(&*objects);
     let names = vec![Pki::FRONT_PROXY.to_string()];
     let front_proxy = FrontProxy::new(std::slice::from_ref(&pki.front_proxy.certificate), names.clone())?;
@@ -223,6 +225,7 @@ async fn api_server(
     apiserver::discovery::register(&mut handlers);
     apiserver::openapi::register(&mut handlers);
     tokens.register(&mut handlers);
+    let signing = tokens.clone();
     apiserver::reviews::register(&mut handlers, tokens, bootstrap_tokens, rbac);
     handlers.on("", "pods", "eviction", Arc::new(apiserver::eviction::Evictions));
     let kubelet = pki.client("system:kube-apiserver", &["system:masters"])?;
@@ -243,6 +246,7 @@ async fn api_server(
         node_port_range: platform.node_ports()?,
         advertise_address: IpAddr::V4(address),
         advertise_port: platform.api.port,
+        operations: operations::settings(platform)?,
         stop: stop.clone(),
     })
     .await?;
@@ -261,10 +265,12 @@ async fn api_server(
             Err(_) => names.push(name.clone()),
         }
     }
-    let tls = pki.api_server_config(pki.server("kube-apiserver", &names, &addresses)?, &[b"h2", b"http/1.1"])?;
+    let serving = Serving::new(&platform.api, layout, names, addresses)?;
+    let tls = serving.tls();
+    tasks.spawn(serving.follow(signing, stop.clone()));
     let port = platform.api.port;
     let listener = TcpListener::bind(("0.0.0.0", port)).await.with_context(|| format!("the API server cannot listen on port {port}"))?;
-    tasks.spawn(apiserver::listener::serve(server.clone(), listener, tls, stop));
+    tasks.spawn(apiserver::listener::serve(server.clone(), listener, tls, Limits::default()));
     pki::write_kubeconfig(&pki, &layout.admin_kubeconfig(), &format!("https://127.0.0.1:{port}"))?;
     say.step(format!("the API server answers on https://{address}:{port}"));
     say.line(format!("export KUBECONFIG={}", layout.admin_kubeconfig().display()));

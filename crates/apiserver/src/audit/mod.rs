@@ -17,8 +17,8 @@ use http::{HeaderValue, StatusCode};
 use jiff::Timestamp;
 use policy::Verdict;
 use sink::Sink;
-use std::net::SocketAddr;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Where a request came from, as the listener saw it. In a request's extensions.

@@ -6,6 +6,7 @@ use crate::body::{self, Body};
 use crate::handlers::{Context, Handler, Handlers};
 use crate::objects::Objects;
 use crate::user::User;
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -54,18 +55,14 @@ pub struct Issued {
     pub expires: Timestamp,
 }
 
-/// ES256 keys: the first signs, all verify, so that keys can be rotated.
-pub struct Tokens {
+/// ES256: the first signs, all verify, so that keys can be rotated.
+struct Keys {
     signer: EcdsaKeyPair,
     public: Vec<Public>,
-    issuer: String,
-    audiences: Vec<String>,
-    objects: Arc<dyn Objects>,
 }
 
-impl Tokens {
-    /// `keys`: PKCS#8 in DER. `audiences`: what tokens for this server say; the issuer when empty.
-    pub fn new(keys: &[Vec<u8>], issuer: &str, audiences: Vec<String>, objects: Arc<dyn Objects>) -> Result<Self, KeyError> {
+impl Keys {
+    fn new(keys: &[Vec<u8>]) -> Result<Self, KeyError> {
         let random = SystemRandom::new();
         let open = |der: &Vec<u8>| {
             EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &random).map_err(|e| KeyError::Rejected(e.to_string()))
@@ -77,8 +74,29 @@ impl Tokens {
         });
         let public = public.collect();
         let signer = pairs.into_iter().next().ok_or(KeyError::None)?;
+        Ok(Self { signer, public })
+    }
+}
+
+pub struct Tokens {
+    keys: ArcSwap<Keys>,
+    issuer: String,
+    audiences: Vec<String>,
+    objects: Arc<dyn Objects>,
+}
+
+impl Tokens {
+    /// `keys`: PKCS#8 in DER. `audiences`: what tokens for this server say; the issuer when empty.
+    pub fn new(keys: &[Vec<u8>], issuer: &str, audiences: Vec<String>, objects: Arc<dyn Objects>) -> Result<Self, KeyError> {
+        let keys = ArcSwap::from_pointee(Keys::new(keys)?);
         let audiences = if audiences.is_empty() { vec![issuer.to_string()] } else { audiences };
-        Ok(Self { signer, public, issuer: issuer.into(), audiences, objects })
+        Ok(Self { keys, issuer: issuer.into(), audiences, objects })
+    }
+
+    /// From now on. Tokens that only the keys before can verify are no longer good.
+    pub fn replace(&self, keys: &[Vec<u8>]) -> Result<(), KeyError> {
+        self.keys.store(Arc::new(Keys::new(keys)?));
+        Ok(())
     }
 
     /// A new key in the form that `new` takes.
@@ -110,9 +128,10 @@ impl Tokens {
             "sub": format!("system:serviceaccount:{}:{}", subject.namespace, subject.account),
             "kubernetes.io": private,
         });
-        let header = json!({"alg": "ES256", "kid": self.public[0].id});
+        let keys = self.keys.load();
+        let header = json!({"alg": "ES256", "kid": keys.public[0].id});
         let signed = format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(claims.to_string()));
-        let signature = self.signer.sign(&SystemRandom::new(), signed.as_bytes()).map_err(|_| ApiError::internal("cannot sign a token"))?;
+        let signature = keys.signer.sign(&SystemRandom::new(), signed.as_bytes()).map_err(|_| ApiError::internal("cannot sign a token"))?;
         let expires = Timestamp::from_second(now + seconds).map_err(ApiError::internal)?;
         Ok(Issued { token: format!("{signed}.{}", BASE64.encode(signature)), expires })
     }
@@ -160,7 +179,7 @@ impl Tokens {
             (id.is_empty() || key.id == id)
                 && UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &key.point).verify(signed.as_bytes(), &signature).is_ok()
         };
-        self.public.iter().find(fits).map(|_| ()).ok_or_else(bad)
+        self.keys.load().public.iter().find(fits).map(|_| ()).ok_or_else(bad)
     }
 
     fn user(&self, claims: &Value, now: i64) -> Result<User, String> {
@@ -226,7 +245,7 @@ impl Tokens {
                 "x": BASE64.encode(&k.point[1..33]), "y": BASE64.encode(&k.point[33..])})
         };
         // 65: an uncompressed point of P-256.
-        let keys: Vec<Value> = self.public.iter().filter(|k| k.point.len() == 65).map(key).collect();
+        let keys: Vec<Value> = self.keys.load().public.iter().filter(|k| k.point.len() == 65).map(key).collect();
         json!({"keys": keys})
     }
 

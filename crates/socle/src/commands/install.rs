@@ -28,6 +28,11 @@ fn render(program: &Path, options: &Up) -> anyhow::Result<String> {
     flag("config", options.place.config.as_ref().map(absolute).transpose()?);
     flag("data-dir", options.place.data_dir.as_ref().map(absolute).transpose()?);
     flag("datastore", options.datastore.clone());
+    flag("audit-policy-file", options.operations.audit_policy_file.as_ref().map(absolute).transpose()?);
+    flag("audit-log-path", options.operations.audit_log_path.as_ref().map(|p| p.to_string_lossy().into_owned()));
+    for feature in &options.operations.feature {
+        flag("feature", Some(feature.clone()));
+    }
     flag("node-name", options.node_name.clone());
     flag("container-runtime-endpoint", options.container_runtime_endpoint.clone());
     flag("controllers", options.controllers.clone());

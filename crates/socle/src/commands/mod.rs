@@ -56,6 +56,24 @@ fn set_datastore(platform: &mut Platform, flag: Option<&str>) -> anyhow::Result<
     Ok(())
 }
 
+/// What flags say of how the API server is run, over what the file says.
+fn set_operations(platform: &mut Platform, flags: &crate::cli::Operations) -> anyhow::Result<()> {
+    if let Some(path) = &flags.audit_policy_file {
+        platform.api.audit.policy_file = Some(path.clone());
+    }
+    if let Some(path) = &flags.audit_log_path {
+        platform.api.audit.log_path = path.clone();
+    }
+    let mut known = ::apiserver::features::Features::default();
+    for text in &flags.feature {
+        known.parse(text)?;
+        for (name, on) in text.split(',').filter_map(|part| part.trim().split_once('=')) {
+            platform.api.features.insert(name.to_string(), on == "true");
+        }
+    }
+    Ok(())
+}
+
 fn must_be_root(what: &str) -> anyhow::Result<()> {
     if !nix::unistd::geteuid().is_root() {
         anyhow::bail!("{what} must be run as root: it makes network namespaces, mounts and firewall rules");
