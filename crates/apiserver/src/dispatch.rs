@@ -33,6 +33,8 @@ pub async fn dispatch(context: &Context, query: &Query, request: Request<Body>) 
         return routes::built_in(context, query).await;
     };
     context.warnings.add(resource.kind.deprecated());
+    segment("Name", &attributes.name)?;
+    segment("Namespace", &attributes.namespace)?;
     // `/namespaces/x` is in its own namespace, as authorization sees it.
     let in_namespace = !attributes.namespace.is_empty() && !is_namespaces(resource);
     let misplaced = if resource.namespaced() {
@@ -110,6 +112,18 @@ async fn part(call: &Call<'_>, subresource: &Subresource, body: Body) -> Result<
         }
         _ => unsupported(),
     }
+}
+
+/// Names become part of the store's keys, and of paths.
+fn segment(what: &str, name: &str) -> Result<(), ApiError> {
+    let why = match name {
+        "." | ".." => format!("may not be '{name}'"),
+        _ => match name.chars().find(|c| matches!(c, '/' | '%')) {
+            Some(bad) => format!("may not contain '{bad}'"),
+            None => return Ok(()),
+        },
+    };
+    Err(ApiError::bad_request(format!("{what} parameter invalid: {name:?}: {why}")))
 }
 
 fn is_namespaces(resource: &Arc<Resource>) -> bool {

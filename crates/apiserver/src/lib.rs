@@ -49,6 +49,7 @@ mod verbs;
 pub mod version;
 mod watch_cache;
 mod webhook;
+mod yaml;
 mod zpages;
 
 pub use attributes::Attributes;
@@ -59,6 +60,6 @@ pub use catalog::{Catalog, Resource};
 pub use core::Core;
 pub use handlers::{Context, Handler, Handlers, Route, Warnings};
 pub use objects::{Header, Object, ObjectChange, Objects};
-pub use server::{ApiServer, Config, StartError, Trust};
 pub use operations::Operations;
+pub use server::{ApiServer, Config, StartError, Trust};
 pub use user::User;

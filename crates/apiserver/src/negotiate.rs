@@ -163,8 +163,10 @@ pub fn yaml(bytes: &[u8]) -> Result<(Value, Vec<String>), ApiError> {
     if let Ok(parsed) = meta::decode::parse_json(bytes) {
         return Ok(parsed);
     }
+    let unreadable = |why: String| ApiError::bad_request(format!("error converting YAML to JSON: yaml: {why}"));
+    crate::yaml::bounded(bytes).map_err(|e| unreadable(e.to_string()))?;
     let read = |allowed| meta::decode::tree(serde_yaml_ng::Deserializer::from_slice(bytes), allowed);
-    let (value, twice) = read(usize::MAX).map_err(|e| ApiError::bad_request(format!("error converting YAML to JSON: yaml: {e}")))?;
+    let (value, twice) = read(usize::MAX).map_err(|e| unreadable(e.to_string()))?;
     if twice.is_empty() {
         return Ok((value, twice));
     }

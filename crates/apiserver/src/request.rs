@@ -14,6 +14,10 @@ pub fn attributes(method: &Method, uri: &Uri, query: &Query) -> Attributes {
     let mut out = Attributes { path: path.to_string(), verb: method.as_str().to_lowercase(), ..Attributes::default() };
     let parts: Vec<String> = path.split('/').filter(|p| !p.is_empty()).map(|p| decode(p, false)).collect();
     let mut parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    // What is proxied may look as it likes; before that, an empty part is a path that nobody serves.
+    if path.split("/proxy/").next().is_some_and(|own| own.contains("//")) {
+        return out;
+    }
     let below = match parts.first() {
         Some(&"api") if parts.len() >= 3 => 2,
         Some(&"apis") if parts.len() >= 4 => 3,

@@ -19,6 +19,7 @@ pub fn settings(platform: &Platform) -> anyhow::Result<Operations> {
             fair: api.priority_and_fairness,
             reading: api.max_requests_inflight,
             mutating: api.max_mutating_requests_inflight,
+            ..flow::Settings::default()
         },
         audit: audit(api)?,
         request_timeout: Duration::from_secs(api.request_timeout_seconds),

@@ -9,8 +9,6 @@ use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
-/// Upstream's period of lending and borrowing.
-const SHARE: Duration = Duration::from_secs(10);
 /// Changes often come together.
 const SETTLE: Duration = Duration::from_millis(50);
 const RETRY: Duration = Duration::from_secs(5);
@@ -24,7 +22,7 @@ pub async fn start(server: &ApiServer) -> Result<(), ApiError> {
     let server = server.clone();
     let stop = server.inner.stop.clone();
     tokio::spawn(stop.run_until_cancelled_owned(async move {
-        let mut period = tokio::time::interval(SHARE);
+        let mut period = tokio::time::interval(server.inner.flow.lending());
         period.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let [of_levels, of_schemas] = &mut changes;

@@ -51,11 +51,13 @@ pub struct Settings {
     pub fair: bool,
     pub reading: u32,
     pub mutating: u32,
+    /// How often levels lend to each other, upstream's ten seconds.
+    pub lending: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { fair: true, reading: 400, mutating: 200 }
+        Self { fair: true, reading: 400, mutating: 200, lending: Duration::from_secs(10) }
     }
 }
 
@@ -137,6 +139,10 @@ impl Refused {
 impl Dispatcher {
     pub fn new(settings: Settings) -> Self {
         Self { table: ArcSwap::default(), hasher: RandomState::new(), settings, plain: Plain::new(settings) }
+    }
+
+    pub fn lending(&self) -> Duration {
+        self.settings.lending
     }
 
     /// A seat for a request, waiting for it no longer than `patience`. `long`: it lasts as long as its client
@@ -242,7 +248,7 @@ impl Dispatcher {
     /// Gives levels that want more what others lend. Called every so often.
     fn share(&self, metrics: &Metrics) {
         let table = self.table.load();
-        let (mut wants, mut limited) = (Vec::new(), Vec::new());
+        let (mut wants, mut limited, mut short) = (Vec::new(), Vec::new(), false);
         let mut left = f64::from(self.settings.reading + self.settings.mutating);
         for level in &table.levels {
             let (limits, peak) = (level.limits(), level.take_peak());
@@ -251,12 +257,18 @@ impl Dispatcher {
                 left -= f64::from(peak);
                 continue;
             }
+            short |= peak > limits.nominal;
             let target = peak.max(limits.lower);
             metrics.flow.target.with_label_values(&[&level.name]).set(target.into());
             wants.push(share::Want { target: target.into(), lower: limits.lower.into(), upper: limits.upper.into() });
             limited.push(level);
         }
-        for (level, seats) in limited.into_iter().zip(share::divide(left.max(0.0), &wants)) {
+        // While everybody has enough, everybody keeps his own, and a burst finds it there.
+        let seats = match short {
+            true => share::divide(left.max(0.0), &wants),
+            false => limited.iter().map(|l| f64::from(l.limits().nominal)).collect(),
+        };
+        for (level, seats) in limited.into_iter().zip(seats) {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between bounds that are whole numbers")]
             let seats = seats.round() as u32;
             if seats != level.current() {

@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn writers_are_refused_apart_from_readers_and_masters_never() {
-        let plain = Plain::new(Settings { fair: false, reading: 1, mutating: 1 });
+        let plain = Plain::new(Settings { fair: false, reading: 1, mutating: 1, ..Settings::default() });
         let asks = |verb: &str, groups: &[&str]| Attributes {
             user: Arc::new(User::new("u", groups)),
             verb: verb.into(),

@@ -5,6 +5,7 @@ use super::{Call, revision, view};
 use crate::body::{self, Body, BoxError};
 use crate::catalog::Resource;
 use crate::conversion;
+use crate::features::Feature;
 use crate::listener::Closing;
 use crate::metrics::Watching;
 use crate::negotiate::{self, Format, Output};
@@ -73,7 +74,14 @@ fn wanted(call: &Call<'_>) -> Result<Wanted, ApiError> {
     let mut errors = FieldErrors::new();
     let path = FieldPath::new("resourceVersionMatch");
     let initial = query.get("sendInitialEvents").map(|_| query.flag("sendInitialEvents"));
+    let begins = call.server.inner.operations.features.on(Feature::WatchList);
     match initial {
+        Some(_) if !begins => {
+            errors.forbidden(
+                &FieldPath::new("sendInitialEvents"),
+                "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled",
+            );
+        }
         None if !rule.is_empty() => {
             errors.forbidden(&path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
         }

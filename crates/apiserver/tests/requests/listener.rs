@@ -1,55 +1,74 @@
 use crate::support::*;
-use apiserver::{Body, body, listener};
-use arc_swap::ArcSwap;
+use crate::tls::*;
+use apiserver::{Operations, body, listener::Limits};
 use http::{Request, Version};
 use http_body_util::BodyExt;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::{TlsConnector, client::TlsStream};
-
-async fn connect(address: std::net::SocketAddr, root: &rcgen::Certificate, protocol: &[u8]) -> TlsStream<TcpStream> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(root.der().clone()).unwrap();
-    let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![protocol.to_vec()];
-    let name = ServerName::try_from("localhost").unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, TcpStream::connect(address).await.unwrap()).await.unwrap()
-}
-
-fn request(path: &str) -> Request<Body> {
-    Request::get(format!("https://localhost{path}")).header("host", "localhost").body(body::empty()).unwrap()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_versions_of_http_are_served_and_end_with_the_server() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let (s, _dir) = server().await;
-    let own = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
-    let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
-    let mut tls = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![own.cert.der().clone()], key.into()).unwrap();
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let serving = tokio::spawn(listener::serve(s.api.clone(), listener, Arc::new(ArcSwap::from_pointee(tls)), listener::Limits::default()));
-
-    let stream = TokioIo::new(connect(address, &own.cert, b"h2").await);
-    let (mut two, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
-    let first = tokio::spawn(connection);
-    let answer = two.send_request(request("/version")).await.unwrap();
+    let (s, root) = listen(Operations::default(), Limits::default()).await;
+    let stranger = |path: &str| Request::get(format!("https://localhost{path}")).header("host", "localhost").body(body::empty()).unwrap();
+    let (mut two, first) = s.http2(&root).await;
+    let answer = two.send_request(stranger("/version")).await.unwrap();
     assert_eq!((answer.status().as_u16(), answer.version()), (200, Version::HTTP_2));
-    assert_eq!(two.send_request(request(MAPS)).await.unwrap().status(), 401);
-
-    let stream = TokioIo::new(connect(address, &own.cert, b"http/1.1").await);
-    let (mut one, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
-    let second = tokio::spawn(connection);
-    let answer = one.send_request(request("/readyz")).await.unwrap();
+    assert_eq!(two.send_request(stranger(MAPS)).await.unwrap().status(), 401);
+    let (mut one, second) = s.http1(&root).await;
+    let answer = one.send_request(stranger("/readyz")).await.unwrap();
     assert_eq!(answer.version(), Version::HTTP_11);
-    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "ok");
+    assert_eq!(text(answer).await, "ok");
 
-    s.stop.cancel();
-    let ended = async { (serving.await, first.await, second.await) };
+    s.server.stop.cancel();
+    let ended = async { (s.serving.await, first.await, second.await) };
     assert!(tokio::time::timeout(Duration::from_secs(20), ended).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_fails_first_then_what_is_under_way_ends_in_good_order() {
+    let operations = Operations { shutdown_delay: Duration::from_secs(1), ..Operations::default() };
+    let (s, root) = listen(operations, Limits::default()).await;
+    let (mut client, connection) = s.http2(&root).await;
+    let watch = client.send_request(request("GET", &format!("{MAPS}?watch=1"), "")).await.unwrap();
+    assert_eq!(watch.status(), 200);
+    // Half of a request; the rest comes once the server is going.
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Result<http_body::Frame<bytes::Bytes>, apiserver::BoxError>>(4);
+    let slow = body::wrap(http_body_util::StreamBody::new(tokio_stream::wrappers::ReceiverStream::new(receiver)));
+    let mut pending = request("POST", MAPS, "");
+    *pending.body_mut() = slow;
+    let pending = tokio::spawn(client.send_request(pending));
+    let part = |text: &'static str| Ok(http_body::Frame::data(bytes::Bytes::from_static(text.as_bytes())));
+    sender.send(part("{\"metadata\": {")).await.unwrap();
+
+    s.server.stop.cancel();
+    let ready = client.send_request(request("GET", "/readyz", "")).await.unwrap();
+    assert_eq!(ready.status(), 500);
+    assert!(text(ready).await.contains("[-]shutdown failed"));
+    assert_eq!(client.send_request(request("GET", "/livez", "")).await.unwrap().status(), 200);
+
+    // A clean end, not an error: the client watches on, elsewhere.
+    let end = tokio::time::timeout(Duration::from_secs(20), watch.into_body().collect()).await.unwrap();
+    end.expect("the watch ends as a watch does");
+    sender.send(part("\"name\": \"late\"}}")).await.unwrap();
+    drop(sender);
+    assert_eq!(pending.await.unwrap().unwrap().status(), 201);
+    drop(client);
+    let ended = async { (s.serving.await, connection.await) };
+    assert!(tokio::time::timeout(Duration::from_secs(20), ended).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_certificate_is_shown_to_new_connections_and_old_ones_go_on() {
+    let (s, old) = listen(Operations::default(), Limits::default()).await;
+    let (mut before, _running) = s.http1(&old).await;
+    assert_eq!(before.send_request(request("GET", "/version", "")).await.unwrap().into_body().collect().await.is_ok(), true);
+    let (new, config) = certificate();
+    s.tls.store(Arc::new(config));
+    assert!(try_connect(s.address, &old, HTTP1).await.is_err());
+    let (mut after, _running) = s.http1(&new).await;
+    for client in [&mut before, &mut after] {
+        let answer = client.send_request(request("GET", "/version", "")).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        text(answer).await;
+    }
 }

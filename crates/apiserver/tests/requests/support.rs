@@ -27,8 +27,10 @@ impl Authorizer for Open {
 
 #[async_trait::async_trait]
 impl Authenticator for Open {
-    async fn authenticate(&self, _: &http::request::Parts, _: Option<&PeerCertificates>) -> Result<Option<User>, meta::ApiError> {
-        Ok(None)
+    /// A token is the name of its user, and `master` is an administrator.
+    async fn authenticate(&self, parts: &http::request::Parts, _: Option<&PeerCertificates>) -> Result<Option<User>, meta::ApiError> {
+        let token = parts.headers.get("authorization").and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+        Ok(token.map(|name| if name == "master" { User::system(name) } else { User::new(name, &["system:authenticated"]) }))
     }
 }
 
@@ -75,12 +77,32 @@ pub async fn secured() -> (Server, Dir) {
 }
 
 pub async fn open_with(dir: &Dir, aggregator: Arc<aggregation::Aggregator>, secured: bool) -> Server {
+    build(dir, aggregator, secured, Operations::default(), |_| {}).await
+}
+
+pub async fn operated(dir: &Dir, operations: Operations) -> Server {
+    handling(dir, operations, |_| {}).await
+}
+
+/// With further handlers.
+pub async fn handling(dir: &Dir, operations: Operations, register: impl FnOnce(&mut Handlers)) -> Server {
+    build(dir, Arc::default(), false, operations, register).await
+}
+
+async fn build(
+    dir: &Dir,
+    aggregator: Arc<aggregation::Aggregator>,
+    secured: bool,
+    operations: Operations,
+    register: impl FnOnce(&mut Handlers),
+) -> Server {
     let store = Arc::new(embedded(&dir.0).await);
     let core = Core::open(store).await.unwrap();
     let stop = CancellationToken::new();
     let mut handlers = Handlers::default();
     discovery::register(&mut handlers);
     openapi::register(&mut handlers);
+    register(&mut handlers);
     handlers.on("", "pods", "eviction", Arc::new(eviction::Evictions));
     let _ = rustls::crypto::ring::default_provider().install_default();
     let tls = rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
@@ -112,7 +134,7 @@ pub async fn open_with(dir: &Dir, aggregator: Arc<aggregation::Aggregator>, secu
         node_port_range: 30000..=32767,
         advertise_address: [192, 0, 2, 1].into(),
         advertise_port: 6443,
-        operations: Operations::default(),
+        operations,
         stop: stop.clone(),
     };
     Server { api: ApiServer::start(config).await.unwrap(), stop }
@@ -172,6 +194,10 @@ impl Server {
         }
         let answer = self.get(uri).await;
         panic!("{uri} stays {} {}", answer.code, answer.body)
+    }
+
+    pub async fn send_as(&self, user: &Arc<User>, method: &str, uri: &str, body: Value) -> http::Response<Body> {
+        self.call_as((**user).clone(), method, uri, &[], body).await
     }
 
     pub async fn call(&self, method: &str, uri: &str, content: &str, body: Value) -> Answer {
