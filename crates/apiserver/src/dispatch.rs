@@ -80,13 +80,13 @@ async fn main(call: &Call<'_>, body: Body, stop: Option<crate::listener::Closing
     }
     match verb {
         "get" => verbs::get::object(call).await,
-        "list" => verbs::list::list(call).await,
-        "watch" => verbs::watch::watch(call, stop).await,
-        "create" => verbs::create::create(call, body::read(body).await?).await,
-        "update" => verbs::update::object(call, body::read(body).await?).await,
-        "patch" => verbs::patch::object(call, body::read(body).await?).await,
-        "delete" => verbs::delete::object(call, body::read(body).await?).await,
-        "deletecollection" => verbs::delete_collection::objects(call, body::read(body).await?).await,
+        "list" => Box::pin(verbs::list::list(call)).await,
+        "watch" => Box::pin(verbs::watch::watch(call, stop)).await,
+        "create" => Box::pin(verbs::create::create(call, body::read(body).await?)).await,
+        "update" => Box::pin(verbs::update::object(call, body::read(body).await?)).await,
+        "patch" => Box::pin(verbs::patch::object(call, body::read(body).await?)).await,
+        "delete" => Box::pin(verbs::delete::object(call, body::read(body).await?)).await,
+        "deletecollection" => Box::pin(verbs::delete_collection::objects(call, body::read(body).await?)).await,
         other => Err(ApiError::method_not_supported(&call.resource.group_resource, other)),
     }
 }
@@ -100,13 +100,17 @@ async fn part(call: &Call<'_>, subresource: &Subresource, body: Body) -> Result<
     match (subresource, verb) {
         (Subresource::Status | Subresource::Update { .. }, "get") => verbs::get::object(call).await,
         (Subresource::Status | Subresource::Update { .. }, "update") => {
-            verbs::update::part(call, subresource, body::read(body).await?).await
+            Box::pin(verbs::update::part(call, subresource, body::read(body).await?)).await
         }
-        (Subresource::Status | Subresource::Update { .. }, "patch") => verbs::patch::part(call, subresource, body::read(body).await?).await,
+        (Subresource::Status | Subresource::Update { .. }, "patch") => {
+            Box::pin(verbs::patch::part(call, subresource, body::read(body).await?)).await
+        }
         (Subresource::Scale(paths), "get") => verbs::scale::get(call, paths).await,
-        (Subresource::Scale(paths), "update") => verbs::scale::update(call, paths, body::read(body).await?).await,
-        (Subresource::Scale(paths), "patch") => verbs::scale::patch(call, paths, body::read(body).await?).await,
-        (Subresource::Create { kind, mutate, .. }, "create") => verbs::create::part(call, *kind, *mutate, body::read(body).await?).await,
+        (Subresource::Scale(paths), "update") => Box::pin(verbs::scale::update(call, paths, body::read(body).await?)).await,
+        (Subresource::Scale(paths), "patch") => Box::pin(verbs::scale::patch(call, paths, body::read(body).await?)).await,
+        (Subresource::Create { kind, mutate, .. }, "create") => {
+            Box::pin(verbs::create::part(call, *kind, *mutate, body::read(body).await?)).await
+        }
         (Subresource::Connect { .. }, _) => {
             Err(ApiError::not_implemented(format!("{}/{}", call.resource.group_resource, subresource.name())))
         }

@@ -63,7 +63,7 @@ impl Entry {
             api_version: text("apiVersion"),
             subresource: text("subresource"),
             time: entry.get("time").and_then(Value::as_str).map(Into::into),
-            fields: Set::from_json(entry.get("fieldsV1").unwrap_or(&Value::Null))?.to_map(),
+            fields: set::normalized(entry.get("fieldsV1").unwrap_or(&Value::Null))?,
         })
     }
 

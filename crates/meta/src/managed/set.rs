@@ -57,6 +57,19 @@ impl Set {
         self.children.iter().map(|(key, child)| (key.clone(), child.node())).collect()
     }
 
+    /// The same of a set that is not needed any more.
+    pub(super) fn into_map(self) -> Map<String, Value> {
+        let node = |child: Self| {
+            let member = child.member;
+            let mut map = child.into_map();
+            if member && !map.is_empty() {
+                map.insert(".".into(), Value::Object(Map::new()));
+            }
+            Value::Object(map)
+        };
+        self.children.into_iter().map(|(key, child)| (key, node(child))).collect()
+    }
+
     fn node(&self) -> Value {
         let mut map = self.to_map();
         if self.member && !map.is_empty() {
@@ -142,6 +155,29 @@ impl Set {
             child.collect(&path, paths);
         }
     }
+}
+
+/// `fieldsV1` as [`Set`] writes it. What a server has stored is that already, and is only looked through.
+pub(super) fn normalized(fields: &Value) -> Result<Map<String, Value>, FieldsError> {
+    match fields {
+        Value::Object(map) if is_normal(map)? => Ok(map.clone()),
+        other => Ok(Set::from_json(other)?.into_map()),
+    }
+}
+
+fn is_normal(map: &Map<String, Value>) -> Result<bool, FieldsError> {
+    for (key, value) in map {
+        let Value::Object(inner) = value else { return Ok(false) };
+        let normal = match key.as_str() {
+            "." => inner.is_empty() && map.len() > 1,
+            field if field.starts_with("f:") => is_normal(inner)?,
+            other => canonical(other)? == other && is_normal(inner)?,
+        };
+        if !normal {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The one spelling of a path element, so that elements can be compared as text.
@@ -247,7 +283,10 @@ mod tests {
     proptest! {
         #[test]
         fn fields_v1_round_trips(set in set()) {
-            prop_assert_eq!(Set::from_json(&set.to_json()).unwrap(), set);
+            let json = set.to_json();
+            prop_assert_eq!(&normalized(&json).unwrap(), json.as_object().unwrap());
+            prop_assert_eq!(&set.clone().into_map(), json.as_object().unwrap());
+            prop_assert_eq!(Set::from_json(&json).unwrap(), set);
         }
 
         #[test]
@@ -269,6 +308,8 @@ mod tests {
         let fields = json!({"f:ports": {"k:{ \"protocol\":\"TCP\", \"port\":80}": {".": {}, "f:name": {}}}, "f:fin": {"v:\"a\"": {}}});
         let set = Set::from_json(&fields).unwrap();
         assert_eq!(set.paths(), [".fin[=\"a\"]", ".ports[port=80,protocol=\"TCP\"]", ".ports[port=80,protocol=\"TCP\"].name"]);
+        assert_eq!(normalized(&fields).unwrap(), set.to_map());
+        assert_eq!(normalized(&json!({"f:a": {".": {}}})).unwrap(), *json!({"f:a": {}}).as_object().unwrap());
         for bad in [json!({"x": {}}), json!({"f:a": 1}), json!({"k:[]": {}}), json!({"q:a": {}}), json!([])] {
             assert!(Set::from_json(&bad).is_err(), "{bad}");
         }

@@ -20,9 +20,12 @@ pub(super) fn record(schema: &Schema, managers: &mut Vec<Entry>, old: Option<&Va
     if comparison.is_same() {
         return;
     }
-    let mut gone = comparison.removed.clone();
-    gone.union(&comparison.changed);
     let own = |e: &Entry| e.is_of(writer, Operation::Update);
+    let mut gone = Set::default();
+    if managers.iter().any(|e| !own(e)) {
+        gone = comparison.removed.clone();
+        gone.union(&comparison.changed);
+    }
     for entry in managers.iter_mut() {
         let what: &Set = if own(entry) { &comparison.removed } else { &gone };
         set::subtract(&mut entry.fields, what);
@@ -38,6 +41,10 @@ pub(super) fn record(schema: &Schema, managers: &mut Vec<Entry>, old: Option<&Va
             &mut managers[last]
         }
     };
-    set::insert(&mut entry.fields, &comparison.changed);
+    if entry.fields.is_empty() {
+        entry.fields = comparison.changed.into_map();
+    } else {
+        set::insert(&mut entry.fields, &comparison.changed);
+    }
     entry.time = Some(writer.time.into());
 }
