@@ -1,16 +1,15 @@
 //! Media types: what a request's body is in, and what its answer is to be in.
 
+mod gzip;
+
 use crate::body::{self, Body};
 use crate::query::Query;
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use kinds::wire;
 use meta::ApiError;
 use serde_json::Value;
-use std::io::Write;
 
 /// Shorter answers are not worth the work.
 const GZIP_FROM: usize = 128 << 10;
@@ -231,24 +230,15 @@ impl Output {
 
     fn send(&self, status: StatusCode, parts: Vec<Bytes>) -> Response<Body> {
         let length: usize = parts.iter().map(Bytes::len).sum();
-        let mut encoding = None;
-        let mut parts = parts;
-        if self.gzip && length >= GZIP_FROM {
-            let mut gzip = GzEncoder::new(Vec::with_capacity(length / 8), Compression::fast());
-            // Writing into memory does not fail.
-            let written = parts.iter().try_for_each(|part| gzip.write_all(part));
-            if let (Ok(()), Ok(packed)) = (written, gzip.finish()) {
-                parts = vec![packed.into()];
-                encoding = Some(HeaderValue::from_static("gzip"));
-            }
-        }
-        let mut response = Response::new(body::parts(parts));
+        let pack = self.gzip && length >= GZIP_FROM;
+        let body = body::parts(parts);
+        let mut response = Response::new(if pack { gzip::packed(body) } else { body });
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type()));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
-        if let Some(encoding) = encoding {
-            headers.insert(CONTENT_ENCODING, encoding);
+        if pack {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
         }
         response
