@@ -48,7 +48,19 @@ fn downgrade(schema: Value) -> Value {
         map.extend(reference);
     }
     let is_choice = map.remove("oneOf").is_some() | map.remove("anyOf").is_some() | map.remove("not").is_some();
-    map.remove("nullable");
+    // There are no nulls either: what may be one may be anything.
+    if map.remove("nullable") == Some(Value::Bool(true)) {
+        for key in ["type", "items", "properties", "additionalProperties"] {
+            map.remove(key);
+        }
+    }
+    // Clients take what is not named to be wrong, although the schema lets it in.
+    if map.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true)) {
+        map.remove("items");
+        if let Some(Value::Object(properties)) = map.get_mut("properties") {
+            properties.retain(|name, _| matches!(name.as_str(), "apiVersion" | "kind" | "metadata"));
+        }
+    }
     if map.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) || (is_choice && !map.contains_key("type")) {
         map.insert("type".into(), "string".into());
     }

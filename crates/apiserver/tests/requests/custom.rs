@@ -311,3 +311,14 @@ async fn schemas_that_are_not_structural_are_refused() {
         assert!(shown.contains(wanted), "{shown}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_that_was_let_in_once_can_still_be_changed_elsewhere() {
+    let (s, _dir, _stop) = serving().await;
+    define(&s, json!({"type": "object", "properties": {"a": {"type": "string"}}}), json!({})).await;
+    let uri = format!("{DEFINITIONS}/things.example.com");
+    let rules = json!([{"op": "add", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/x-kubernetes-validations", "value": [{"rule": "self.nope"}]}]);
+    assert!(message(s.patch(&uri, "application/json-patch+json", rules).await).contains("undefined field 'nope'"));
+    let names = json!({"spec": {"names": {"shortNames": ["thg"]}}});
+    assert_eq!(s.patch(&uri, MERGE, names).await.expect(200)["spec"]["names"]["shortNames"], json!(["thg"]));
+}

@@ -91,6 +91,7 @@ impl Kind for CustomResourceDefinition {
 
     fn validate_create(&self, object: &Value) -> FieldErrors {
         let mut errors = FieldErrors::new();
+        schemas(get(object, "spec"), None, &path("spec"), &mut errors);
         let group = value::text(object, &["spec", "group"]);
         let protected = ["k8s.io", "kubernetes.io"].iter().any(|d| group == *d || group.ends_with(&format!(".{d}")));
         let at = path("metadata.annotations").key(APPROVAL);
@@ -113,6 +114,7 @@ impl Kind for CustomResourceDefinition {
     fn validate_update(&self, new: &Value, old: &Value) -> FieldErrors {
         let mut errors = FieldErrors::new();
         let (now, was, at) = (get(new, "spec"), get(old, "spec"), path("spec"));
+        schemas(now, Some(was), &at, &mut errors);
         let mut fixed = vec![vec!["group"], vec!["names", "plural"]];
         if rules::condition(old, "Established") == "True" {
             fixed.extend([vec!["scope"], vec!["names", "kind"]]);
@@ -181,12 +183,34 @@ fn stored_versions(object: &Value, errors: &mut FieldErrors) {
     }
 }
 
+fn schema(version: &Value) -> Option<&Value> {
+    value::at(version, &["schema", "openAPIV3Schema"])
+}
+
+/// The schemas, apart from those that were there before: what could be written once is not refused when something else
+/// changes, and need not be looked at again.
+fn schemas(spec: &Value, old: Option<&Value>, at: &FieldPath, errors: &mut FieldErrors) {
+    let versions = value::items(spec, &["versions"]);
+    let before = old.map_or(&[][..], |old| value::items(old, &["versions"]));
+    let known = |found: &Value| before.iter().any(|version| schema(version) == Some(found));
+    // Upstream hoists what all versions have in common, and so do its paths.
+    let shared = versions.first().and_then(schema).filter(|first| versions.iter().all(|v| schema(v) == Some(*first)));
+    if let Some(shared) = shared {
+        if !known(shared) {
+            structural::check(shared, &at.child("validation").child("openAPIV3Schema"), errors);
+        }
+        return;
+    }
+    for (i, version) in versions.iter().enumerate() {
+        if let Some(found) = schema(version).filter(|found| !known(found)) {
+            structural::check(found, &at.child("versions").index(i).child("schema").child("openAPIV3Schema"), errors);
+        }
+    }
+}
+
 fn versions(spec: &Value, at: &FieldPath, errors: &mut FieldErrors) {
     let versions = value::items(spec, &["versions"]);
     let versions_at = at.child("versions");
-    let schema = |v| value::at(v, &["schema", "openAPIV3Schema"]);
-    // Upstream hoists what all versions have in common, and so do its paths.
-    let shared = versions.first().and_then(schema).filter(|first| versions.iter().all(|v| schema(v) == Some(*first)));
     for (i, version) in versions.iter().enumerate() {
         let at = versions_at.index(i);
         let name = value::text(version, &["name"]);
@@ -194,13 +218,11 @@ fn versions(spec: &Value, at: &FieldPath, errors: &mut FieldErrors) {
         if !messages.is_empty() {
             errors.invalid(&at.child("name"), name, &messages.join(","));
         }
-        let schema_at = at.child("schema").child("openAPIV3Schema");
-        match schema(version) {
-            None => errors.required(&schema_at, ""),
-            Some(schema) if shared.is_none() => structural::check(schema, &schema_at, errors),
-            Some(_) => {}
+        let schema = schema(version);
+        if schema.is_none() {
+            errors.required(&at.child("schema").child("openAPIV3Schema"), "");
         }
-        selectable::check(version, schema(version).unwrap_or(&Value::Null), &at.child("selectableFields"), errors);
+        selectable::check(version, schema.unwrap_or(&Value::Null), &at.child("selectableFields"), errors);
         deprecation(version, &at.child("deprecationWarning"), errors);
         if let Some(scale) = value::at(version, &["subresources", "scale"]) {
             check_scale(scale, &at.child("subresources"), errors);
@@ -208,9 +230,6 @@ fn versions(spec: &Value, at: &FieldPath, errors: &mut FieldErrors) {
         for (i, column) in value::items(version, &["additionalPrinterColumns"]).iter().enumerate() {
             check_column(column, &at.child("additionalPrinterColumns").index(i), errors);
         }
-    }
-    if let Some(schema) = shared {
-        structural::check(schema, &at.child("validation").child("openAPIV3Schema"), errors);
     }
     if versions.iter().enumerate().any(|(i, v)| versions[..i].iter().any(|w| get(w, "name") == get(v, "name"))) {
         errors.invalid(&versions_at, versions.to_vec(), "must contain unique version names");
