@@ -15,7 +15,8 @@ impl Worker {
         if state.ended {
             return match (state.gone, deleting) {
                 (true, _) => Decision::Remove,
-                (false, true) => Decision::Delete,
+                (false, true) if !state.released => Decision::Delete,
+                (false, true) => Decision::Rest(None),
                 (false, false) => Decision::Rest(None),
             };
         }

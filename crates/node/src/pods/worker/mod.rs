@@ -72,6 +72,8 @@ pub struct State {
     finished: bool,
     /// Nothing does, and what was mounted is gone.
     ended: bool,
+    /// The API was told so; only a finalizer may keep the object.
+    released: bool,
     cause: Option<(String, String)>,
     pub kill_until: Option<Timestamp>,
     hurry: bool,
@@ -124,6 +126,7 @@ impl Worker {
             refresh_at: None,
             finished: ended,
             ended: false,
+            released: false,
             cause: None,
             kill_until: None,
             hurry: false,

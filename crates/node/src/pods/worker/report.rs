@@ -83,13 +83,14 @@ impl Worker {
         let parameters = DeleteParams { grace_period_seconds: Some(0), preconditions, ..Default::default() };
         match api.delete(&self.name, &parameters).await {
             Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => {
                 tracing::debug!(pod = self.name, %error, "the pod could not be deleted");
                 return false;
             }
         }
         // A finalizer may keep the object; the watch tells when it goes.
+        self.state.lock().released = true;
         true
     }
 }

@@ -60,11 +60,13 @@ impl Worker {
             {
                 let mut state = self.state.lock();
                 let due = state.refresh || state.refresh_at.is_some_and(|at| at <= Instant::now());
-                if due && refreshing.is_none() && !state.finished && !state.ended && state.observed.sandbox().is_some() {
+                // Nobody reads the volumes of a pod that has ended, and a time that has passed would wake for ever.
+                let read = !state.finished && !state.ended && state.observed.sandbox().is_some();
+                if due && read && refreshing.is_none() {
                     (state.refresh, state.refresh_at) = (false, None);
                     refreshing = Some(tokio::spawn(self.clone().write_volumes()));
                 }
-                if refreshing.is_none() {
+                if read && refreshing.is_none() {
                     wake = earliest(wake, state.refresh_at);
                 }
             }
