@@ -3,7 +3,7 @@
 use super::Call;
 use crate::body::Body;
 use crate::negotiate::{self, MediaType};
-use crate::registry::{self, Changed, Decoded, Part, Task};
+use crate::registry::{self, Changed, Decoded, Part, Task, Validation};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Response, StatusCode};
@@ -125,7 +125,22 @@ fn applied(task: &Task<'_>, name: &str, tree: &Value, duplicates: Vec<String>) -
             return Err(ApiError::bad_request(format!("error decoding patch: Object '{field}' is missing")));
         }
     }
-    let mut object = registry::decode_bare(task, Decoded { tree: tree.clone(), duplicates })?;
+    let mut object = tree.clone();
+    if object.get("metadata").is_some_and(Value::is_object) && value::text(&object, &["metadata", "name"]).is_empty() {
+        value::set(&mut object, &["metadata", "name"], name);
+    }
+    // Whatever the validation asked for: nobody can own a field that does not exist.
+    meta::managed::fits(&task.resource.kind.schema(), &object)?;
+    if !duplicates.is_empty() {
+        match task.options.validation {
+            Validation::Ignore => {}
+            Validation::Warn => task.warnings.extend(duplicates),
+            Validation::Strict => {
+                return Err(ApiError::bad_request(format!("error strict decoding YAML: {}", duplicates.join(", "))));
+            }
+        }
+    }
+    let mut object = registry::decode_bare(task, Decoded { tree: object, duplicates: Vec::new() })?;
     if value::text(&object, &["metadata", "name"]).is_empty() {
         value::set(&mut object, &["metadata", "name"], name);
     }

@@ -76,10 +76,7 @@ pub fn apply(schema: &Schema, live: &Value, applied: &Value, force: bool, writer
     if value::at(applied, &["metadata", "managedFields"]).is_some_and(|v| !v.is_null()) {
         return Err(ApplyError::BadRequest("metadata.managedFields must be nil".into()));
     }
-    let types = Types(schema);
-    types
-        .check(types.root(), applied, "")
-        .map_err(|e| ApplyError::Unfit(format!("failed to create typed patch object ({}): {e}", about(applied))))?;
+    fits(schema, applied)?;
     let empty = Value::Object(Map::new());
     let live = if live.is_null() { &empty } else { live };
     let managers = managers_of(schema, live, writer);
@@ -99,6 +96,13 @@ pub fn apply(schema: &Schema, live: &Value, applied: &Value, force: bool, writer
         value::set(&mut result, &LAST_APPLIED, format!("{plain}\n"));
     }
     Ok(result)
+}
+
+/// Whether the schema has a place for everything that is applied.
+pub fn fits(schema: &Schema, applied: &Value) -> Result<(), ApplyError> {
+    let types = Types(schema);
+    let unfit = |why: String| ApplyError::Unfit(format!("failed to create typed patch object ({}): {why}", about(applied)));
+    types.check(types.root(), applied, "").map_err(unfit)
 }
 
 fn about(object: &Value) -> String {

@@ -11,7 +11,7 @@ mod set;
 mod shape;
 mod update;
 
-pub use apply::{ApplyError, Conflict, apply};
+pub use apply::{ApplyError, Conflict, apply, fits};
 pub use set::{FieldsError, Set};
 pub use update::track_update;
 
