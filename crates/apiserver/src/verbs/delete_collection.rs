@@ -24,7 +24,7 @@ pub async fn objects(call: &Call<'_>, body: Bytes) -> Result<Response<Body>, Api
     let selection = Selection::parse(call.resource, &attributes.label_selector, &attributes.field_selector)?;
     call.server.settle(None).await?;
     let cache = call.cache()?;
-    let objects = list::matching(call, cache, &selection);
+    let objects = list::matching(call, cache, &selection).await?;
     let revision = cache.revision();
     let (mut waiting, mut running) = (objects.iter(), FuturesUnordered::new());
     loop {

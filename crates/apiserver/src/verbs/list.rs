@@ -4,7 +4,6 @@ use super::select::Selection;
 use super::token::Token;
 use super::{Call, invalid_options, revision, view};
 use crate::body::Body;
-use crate::conversion;
 use crate::negotiate::Shape;
 use crate::objects::Object;
 use crate::registry;
@@ -101,13 +100,14 @@ pub async fn list(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     if let Some(revision) = revision {
         snapshot.revision = revision;
     }
-    snapshot.objects = conversion::read(call.resource, snapshot.objects).await?;
+    snapshot.objects = selection.read(snapshot.objects).await?;
     Ok(respond(call, &snapshot, selection.everything()))
 }
 
 /// What matches now, for the verbs that act on many.
-pub fn matching(call: &Call<'_>, cache: &Cache, selection: &Selection) -> Vec<Arc<Object>> {
-    from_cache(call, cache, selection, "", 0).objects
+pub async fn matching(call: &Call<'_>, cache: &Cache, selection: &Selection) -> Result<Vec<Arc<Object>>, ApiError> {
+    let found = from_cache(call, cache, selection, "", 0).objects;
+    if selection.is_of_served() { selection.read(found).await } else { Ok(found) }
 }
 
 fn from_cache(call: &Call<'_>, cache: &Cache, selection: &Selection, start: &str, limit: usize) -> Snapshot {

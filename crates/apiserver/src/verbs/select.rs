@@ -2,6 +2,7 @@
 
 use super::view;
 use crate::catalog::Resource;
+use crate::conversion;
 use crate::objects::Object;
 use meta::{ApiError, fields, labels};
 use std::sync::Arc;
@@ -38,17 +39,37 @@ impl Selection {
         self.labels.is_empty() && self.fields.is_empty()
     }
 
+    /// As far as can be told of an object as it is cached; see [`Self::read`].
     pub fn matches(&self, object: &Object) -> bool {
-        self.labels.matches(|key| object.label(key)) && (self.fields.is_empty() || self.fields_match(object))
+        let known = |path: &str| is_metadata(path) || self.resource.conversion.is_none();
+        self.labels.matches(|key| object.label(key)) && (self.fields.is_empty() || self.fields_match(object, known))
     }
 
-    fn fields_match(&self, object: &Object) -> bool {
+    /// Whether fields are asked for that only the object in the served version has.
+    pub fn is_of_served(&self) -> bool {
+        self.resource.conversion.is_some() && self.fields.requirements.iter().any(|r| !is_metadata(&r.path))
+    }
+
+    /// The objects that match, as the served version shows them.
+    pub async fn read(&self, objects: Vec<Arc<Object>>) -> Result<Vec<Arc<Object>>, ApiError> {
+        let mut objects = conversion::read(&self.resource, objects).await?;
+        if self.is_of_served() {
+            objects.retain(|object| self.fields_match(object, |_| true));
+        }
+        Ok(objects)
+    }
+
+    fn fields_match(&self, object: &Object, known: impl Fn(&str) -> bool) -> bool {
         let header = &object.header;
         // A view may name its fields otherwise than the version that is kept.
         let mut tree = None;
-        self.fields.requirements.iter().all(|requirement| {
+        self.fields.requirements.iter().filter(|r| known(&r.path)).all(|requirement| {
             let path = requirement.path.as_str();
-            let kept = if path.starts_with("metadata.") || !self.resource.is_view() { header.field(path) } else { None };
+            let kept = if is_metadata(path) || !(self.resource.is_view() || self.resource.conversion.is_some()) {
+                header.field(path)
+            } else {
+                None
+            };
             let equal = match kept {
                 Some(text) => text == requirement.value,
                 None => {
@@ -69,4 +90,8 @@ impl Selection {
     pub fn namespace(&self) -> Option<&str> {
         self.fields.required("metadata.namespace")
     }
+}
+
+fn is_metadata(path: &str) -> bool {
+    path.starts_with("metadata.")
 }

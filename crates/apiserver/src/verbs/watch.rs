@@ -274,20 +274,29 @@ impl Stream {
         self.namespace.as_deref().is_none_or(|n| n == object.namespace()) && self.selection.matches(object)
     }
 
+    /// The object if the watcher is to see it.
+    async fn seen(&self, object: Option<&Arc<Object>>) -> Result<Option<Arc<Object>>, ApiError> {
+        let Some(object) = object.filter(|o| self.wants(o)) else { return Ok(None) };
+        if !self.selection.is_of_served() {
+            return Ok(Some(object.clone()));
+        }
+        Ok(self.selection.read(vec![object.clone()]).await?.pop())
+    }
+
     async fn take(&mut self, change: &Change) -> Result<(), ApiError> {
         match change {
             Change::Initial(object) => {
                 if let Some(left) = &mut self.initial {
                     *left -= 1;
                 }
-                if self.wants(object) {
-                    self.object("ADDED", object.clone()).await?;
+                if let Some(object) = self.seen(Some(object)).await? {
+                    self.object("ADDED", object).await?;
                 }
             }
             Change::Event(event) => {
-                let before = event.old.as_ref().is_some_and(|o| self.wants(o));
-                match event.new.as_ref().filter(|o| self.wants(o)) {
-                    Some(new) => self.object(if before { "MODIFIED" } else { "ADDED" }, new.clone()).await?,
+                let before = self.seen(event.old.as_ref()).await?.is_some();
+                match self.seen(event.new.as_ref()).await? {
+                    Some(new) => self.object(if before { "MODIFIED" } else { "ADDED" }, new).await?,
                     None if before => {
                         if let Some(last) = event.last_state() {
                             self.object("DELETED", last).await?;
