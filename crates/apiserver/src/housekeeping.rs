@@ -32,6 +32,11 @@ pub async fn bootstrap(server: &ApiServer, config: &Config) -> Result<(), StartE
         }
     }
     authentication(server, &config.trust).await?;
+    // Whoever cleans up old tokens asks here since when their use is told.
+    let since = Timestamp::now().strftime("%Y-%m-%d").to_string();
+    let name = "kube-apiserver-legacy-service-account-token-tracking";
+    let metadata = json!({"name": name, "namespace": "kube-system"});
+    create(server, json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"since": since}})).await?;
     service(server, config).await
 }
 
