@@ -2,7 +2,12 @@
 //! `Behaviour:` with the name that the suite has for it; A test compares them with the suite's list.
 //! What takes nodes and controllers is in the end-to-end tests, under the same marks.
 
+mod accounts;
 mod chunking;
+mod definitions;
+mod discovery;
 mod events;
+mod fields;
+mod namespaces;
 mod operations;
 mod watchers;

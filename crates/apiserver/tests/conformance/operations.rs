@@ -141,3 +141,23 @@ async fn bindings_of_mutating_policies_have_every_operation() {
     let body = json!({"spec": {"policyName": "none"}});
     Kind { group: "/apis/admissionregistration.k8s.io/v1", place: "mutatingadmissionpolicybindings", body, status: None }.work().await;
 }
+
+/// Behaviour: [sig-auth] Certificates API [Privileged:ClusterAdmin] should support CSR API operations
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_for_certificates_have_every_operation() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "suite");
+    let pem = params.serialize_request(&key).unwrap().pem().unwrap();
+    let request = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, pem);
+    let body = json!({"spec": {"request": request, "signerName": "suite.example.com/none", "usages": ["client auth"]}});
+    let failed = json!({"conditions": [{"type": "Failed", "status": "True", "reason": "Suite", "message": "told"}]});
+    let status = Some((failed, "/status/conditions/0/reason"));
+    Kind { group: "/apis/certificates.k8s.io/v1", place: "certificatesigningrequests", body: body.clone(), status }.work().await;
+    let (s, _dir) = server().await;
+    let uri = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let mut made = s.post(uri, Kind { group: "", place: "", body, status: None }.object("a")).await.expect(201);
+    made["status"] = json!({"conditions": [{"type": "Approved", "status": "True", "reason": "Suite", "message": "told"}]});
+    let approved = s.put(&format!("{uri}/a/approval"), made).await.expect(200);
+    assert_eq!(approved["status"]["conditions"][0]["type"], "Approved");
+}

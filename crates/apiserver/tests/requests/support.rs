@@ -205,6 +205,11 @@ impl Server {
         read(self.send(method, uri, &[("content-type", content)], body).await).await
     }
 
+    /// A body as it stands.
+    pub async fn text(&self, method: &str, uri: &str, content: &str, body: String) -> Answer {
+        read(self.send(method, uri, &[("content-type", content)], body).await).await
+    }
+
     pub async fn get(&self, uri: &str) -> Answer {
         self.call("GET", uri, JSON, Value::Null).await
     }
