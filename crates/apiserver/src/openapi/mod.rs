@@ -5,6 +5,7 @@ mod definitions;
 mod operations;
 mod v2;
 mod v3;
+mod wire;
 
 use crate::aggregation;
 use crate::body::{self, Body};
@@ -28,6 +29,9 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::sync::Arc;
 
+const JSON: &str = "application/json";
+const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
 /// How many documents are kept.
 const KEPT: usize = 64;
 
@@ -40,7 +44,7 @@ pub fn register(handlers: &mut Handlers) {
 
 #[derive(Default)]
 struct OpenApi {
-    /// By path: the hash, and the compressed document.
+    /// By media type and path: the hash, and the compressed document.
     kept: Mutex<HashMap<String, (String, Bytes)>>,
 }
 
@@ -52,10 +56,11 @@ impl Handler for OpenApi {
         let query = Query::of(request.uri());
         let headers = request.headers();
         if path == "/openapi/v2" {
-            accept(headers)?;
             let hash = hash(&kinds, None);
-            let make = move || v2::document(&kinds);
-            return self.answer(headers, path, &hash, false, make).await;
+            if wanted(headers)? {
+                return self.answer(headers, PROTOBUF, path, &hash, false, move || wire::document(&v2::document(&kinds))).await;
+            }
+            return self.answer(headers, JSON, path, &hash, false, move || text(&v2::document(&kinds))).await;
         }
         if path == "/openapi/v3" {
             let output = negotiate::output(headers, &query, false)?;
@@ -84,7 +89,7 @@ impl Handler for OpenApi {
             }
             return Ok(response);
         }
-        self.answer(headers, path, &hash, wanted == hash, move || v3::document(&kinds, &version)).await
+        self.answer(headers, JSON, path, &hash, wanted == hash, move || text(&v3::document(&kinds, &version))).await
     }
 }
 
@@ -92,10 +97,11 @@ impl OpenApi {
     async fn answer(
         &self,
         headers: &HeaderMap,
+        media: &'static str,
         path: &str,
         hash: &str,
         forever: bool,
-        make: impl FnOnce() -> Value + Send + 'static,
+        make: impl FnOnce() -> Vec<u8> + Send + 'static,
     ) -> Result<Response<Body>, ApiError> {
         let tag = format!("\"{hash}\"");
         if is_known(headers, &tag) {
@@ -104,7 +110,8 @@ impl OpenApi {
             mark(response.headers_mut(), &tag, forever);
             return Ok(response);
         }
-        let kept = self.kept.lock().get(path).filter(|(h, _)| h == hash).map(|(_, bytes)| bytes.clone());
+        let key = format!("{media} {path}");
+        let kept = self.kept.lock().get(&key).filter(|(h, _)| h == hash).map(|(_, bytes)| bytes.clone());
         let packed = match kept {
             Some(packed) => packed,
             None => {
@@ -115,7 +122,7 @@ impl OpenApi {
                 if kept.len() >= KEPT {
                     kept.clear();
                 }
-                kept.insert(path.to_string(), (hash.to_string(), packed.clone()));
+                kept.insert(key, (hash.to_string(), packed.clone()));
                 drop(kept);
                 packed
             }
@@ -125,7 +132,7 @@ impl OpenApi {
         let mut response = Response::new(body::full(bytes));
         let out = response.headers_mut();
         mark(out, &tag, forever);
-        out.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        out.insert(CONTENT_TYPE, HeaderValue::from_static(media));
         if gzip {
             out.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
@@ -143,10 +150,14 @@ fn mark(headers: &mut HeaderMap, tag: &str, forever: bool) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(caching));
 }
 
-fn pack(document: &Value) -> std::io::Result<Bytes> {
+fn text(document: &Value) -> Vec<u8> {
+    // A tree of JSON values always serializes.
+    serde_json::to_vec(document).unwrap_or_default()
+}
+
+fn pack(document: &[u8]) -> std::io::Result<Bytes> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-    serde_json::to_writer(&mut gzip, document)?;
-    gzip.flush()?;
+    gzip.write_all(document)?;
     Ok(gzip.finish()?.into())
 }
 
@@ -156,13 +167,26 @@ fn unpack(packed: &[u8]) -> std::io::Result<Bytes> {
     Ok(bytes.into())
 }
 
-/// Documents are JSON; the protobuf form that some clients would rather have is not made.
+fn is_json(name: &str) -> bool {
+    matches!(name, "application/json" | "application/*" | "*/*")
+        || (name.starts_with("application/com.github.proto-openapi") && name.ends_with("+json"))
+}
+
+/// Of the older document: whether protobuf is wanted more than JSON.
+fn wanted(headers: &HeaderMap) -> Result<bool, ApiError> {
+    for media in negotiate::accepted(headers) {
+        match media.name.as_str() {
+            PROTOBUF | "application/com.github.proto-openapi.spec.v2@v1.0+protobuf" => return Ok(true),
+            name if is_json(name) => return Ok(false),
+            _ => {}
+        }
+    }
+    Err(ApiError::not_acceptable(format!("only the following media types are accepted: {JSON}, {PROTOBUF}")))
+}
+
+/// The newer documents are JSON only.
 fn accept(headers: &HeaderMap) -> Result<(), ApiError> {
-    let json = |name: &str| {
-        matches!(name, "application/json" | "application/*" | "*/*")
-            || (name.starts_with("application/com.github.proto-openapi") && name.ends_with("+json"))
-    };
-    if negotiate::accepted(headers).iter().any(|media| json(&media.name)) {
+    if negotiate::accepted(headers).iter().any(|media| is_json(&media.name)) {
         return Ok(());
     }
     Err(ApiError::not_acceptable("only the following media types are accepted: application/json"))

@@ -110,13 +110,19 @@ fn the_older_document_has_every_stable_path() {
 }
 
 #[test]
-fn packing_keeps_a_document_and_protobuf_is_not_acceptable() {
-    let document = json!({"a": [1, 2, 3]});
-    let packed = pack(&document).unwrap();
-    assert_eq!(serde_json::from_slice::<Value>(&unpack(&packed).unwrap()).unwrap(), document);
+fn packing_keeps_a_document_and_the_form_is_the_clients_to_choose() {
+    let document = br#"{"a": [1, 2, 3]}"#;
+    assert_eq!(&unpack(&pack(document).unwrap()).unwrap()[..], document);
     let mut headers = HeaderMap::new();
-    headers.insert(ACCEPT, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf".parse().unwrap());
-    assert_eq!(accept(&headers).unwrap_err().code, 406);
-    headers.insert(ACCEPT, "application/json, */*".parse().unwrap());
-    assert!(accept(&headers).is_ok());
+    let mut asked = |accept: &'static str| {
+        headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        (wanted(&headers).ok(), accept_newer(&headers))
+    };
+    assert_eq!(asked("application/com.github.proto-openapi.spec.v2@v1.0+protobuf"), (Some(true), false));
+    assert_eq!(asked("application/com.github.proto-openapi.spec.v3.v1.0+protobuf"), (None, false));
+    assert_eq!(asked("application/json, */*"), (Some(false), true));
+}
+
+fn accept_newer(headers: &HeaderMap) -> bool {
+    accept(headers).is_ok()
 }
