@@ -2,6 +2,7 @@
 //! first, so that authentication and authorization can be built on its objects before the server starts.
 
 use crate::catalog::Catalog;
+use crate::encryption::Encryption;
 use crate::objects::{Object, ObjectChange, Objects};
 use crate::watch_cache::{Cache, Feed};
 use kinds::Kind;
@@ -19,11 +20,16 @@ pub struct Core {
 impl Core {
     /// Reads everything there is. Needs a runtime; the feed ends when the last `Core` is dropped.
     pub async fn open(store: Arc<dyn Store>) -> Result<Arc<Self>, store::Error> {
-        Self::with_kinds(store, kinds::registry::builtin()).await
+        Self::open_encrypted(store, Encryption::none()).await
     }
 
-    pub async fn with_kinds(store: Arc<dyn Store>, kinds: Vec<Arc<dyn Kind>>) -> Result<Arc<Self>, store::Error> {
-        let feed = Feed::start(store.clone(), &kinds).await?;
+    /// As [`open`](Self::open), with what is stored encrypted.
+    pub async fn open_encrypted(store: Arc<dyn Store>, encryption: Arc<Encryption>) -> Result<Arc<Self>, store::Error> {
+        Self::with_kinds(store, kinds::registry::builtin(), encryption).await
+    }
+
+    async fn with_kinds(store: Arc<dyn Store>, kinds: Vec<Arc<dyn Kind>>, encryption: Arc<Encryption>) -> Result<Arc<Self>, store::Error> {
+        let feed = Feed::start(store.clone(), &kinds, encryption).await?;
         let catalog = Catalog::new(feed.clone(), kinds);
         Ok(Arc::new(Self { store, catalog, feed }))
     }

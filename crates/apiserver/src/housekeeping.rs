@@ -1,22 +1,22 @@
-//! What the server does unasked: the objects that must be there from the start, the end of old events,
-//! and the end of old history.
+//! What the server does unasked: the objects that must be there from the start, its own identity among the servers of
+//! one store, and the end of old history.
+
+mod compaction;
+mod endpoints;
+mod identity;
 
 use crate::auth::bootstrap::reconcile;
 use crate::server::{ApiServer, Config, StartError, Trust};
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
-use meta::{ApiError, GroupResource, GroupVersion, time, value};
+use meta::{ApiError, GroupResource, GroupVersion, value};
 use serde_json::{Value, json};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::time::Duration;
-use store::Revision;
 
+/// How often the encryption configuration is looked at.
+const ENCRYPTION: Duration = Duration::from_secs(10);
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
-/// Upstream's `--event-ttl`.
-const EVENT_TTL: i64 = 3600;
-const EVENT_SWEEP: Duration = Duration::from_secs(300);
-/// Upstream's `--etcd-compaction-interval`: history is kept for one to two of these.
-const COMPACTION: Duration = Duration::from_secs(300);
 
 pub async fn bootstrap(server: &ApiServer, config: &Config) -> Result<(), StartError> {
     for name in NAMESPACES {
@@ -37,7 +37,8 @@ pub async fn bootstrap(server: &ApiServer, config: &Config) -> Result<(), StartE
     let name = "kube-apiserver-legacy-service-account-token-tracking";
     let metadata = json!({"name": name, "namespace": "kube-system"});
     create(server, json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"since": since}})).await?;
-    service(server, config).await
+    service(server, config).await?;
+    endpoints::announce(server, config).await
 }
 
 /// By what servers behind this one know whom to believe.
@@ -76,8 +77,7 @@ async fn create(server: &ApiServer, object: Value) -> Result<(), StartError> {
     }
 }
 
-/// The Service by which pods reach this server, and where it leads. Another server on the same store
-/// would add its address; this one keeps its own up to date.
+/// The Service by which pods reach the servers. Where it leads, `endpoints` keeps up to date.
 async fn service(server: &ApiServer, config: &Config) -> Result<(), StartError> {
     let first = first_address(&config.service_cidr).unwrap_or(Ipv4Addr::new(10, 43, 0, 1)).to_string();
     let labels = json!({"component": "apiserver", "provider": "kubernetes"});
@@ -94,22 +94,7 @@ async fn service(server: &ApiServer, config: &Config) -> Result<(), StartError> 
         "metadata": {"name": first, "labels": {"ipaddress.kubernetes.io/ip-family": "IPv4", "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"}},
         "spec": {"parentRef": {"group": "", "resource": "services", "namespace": "default", "name": "kubernetes"}},
     });
-    create(server, address).await?;
-    let ip = config.advertise_address;
-    let family = if matches!(ip, IpAddr::V4(_)) { "IPv4" } else { "IPv6" };
-    let slice = json!({
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": family,
-        "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
-        "endpoints": [{"addresses": [ip.to_string()], "conditions": {"ready": true}}],
-        "ports": [{"name": "https", "port": config.advertise_port, "protocol": "TCP"}],
-    });
-    let endpoints = json!({
-        "apiVersion": "v1", "kind": "Endpoints",
-        "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
-        "subsets": [{"addresses": [{"ip": ip.to_string()}], "ports": [{"name": "https", "port": config.advertise_port, "protocol": "TCP"}]}],
-    });
-    keep(server, GroupResource::new("discovery.k8s.io", "endpointslices"), slice, &["endpoints", "ports"]).await?;
-    keep(server, GroupResource::new("", "endpoints"), endpoints, &["subsets"]).await
+    create(server, address).await
 }
 
 /// Creates an object, or brings the named fields of the one there up to date.
@@ -129,53 +114,35 @@ fn first_address(cidr: &str) -> Option<Ipv4Addr> {
     Some(Ipv4Addr::from(u32::from(net.network()) + 1))
 }
 
-pub fn start(server: &ApiServer) {
+pub fn start(server: &ApiServer, config: &Config) {
+    tokio::spawn(crate::admission::check_types(server.clone(), server.inner.stop.clone()));
+    tokio::spawn(compaction::run(server.clone()));
+    tokio::spawn(follow_encryption(server.clone()));
+    tokio::spawn(identity::run(server.clone(), config.identity.clone()));
+    tokio::spawn(endpoints::run(server.clone(), config.advertise_address, config.advertise_port));
+}
+
+/// Takes changes of the encryption configuration over. A file that is no good is said once, and changes nothing.
+async fn follow_encryption(server: ApiServer) {
+    if !server.inner.core.feed.encryption().reloads() {
+        return;
+    }
     let stop = server.inner.stop.clone();
-    let (events, history) = (server.clone(), server.clone());
-    tokio::spawn(crate::admission::check_types(server.clone(), stop.clone()));
-    tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
-        loop {
-            tokio::time::sleep(EVENT_SWEEP).await;
-            expire_events(&events).await;
+    let mut interval = tokio::time::interval(ENCRYPTION);
+    let mut said = String::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = interval.tick() => {}
         }
-    }));
-    tokio::spawn(stop.run_until_cancelled_owned(async move {
-        let mut before: Revision = 0;
-        loop {
-            tokio::time::sleep(COMPACTION).await;
-            if let Err(error) = compact(&history, &mut before).await {
-                tracing::warn!(%error, "old history could not be forgotten");
+        match server.reload_encryption() {
+            Ok(false) => {}
+            Ok(true) => tracing::warn!("the encryption configuration has changed and is in force"),
+            Err(error) if error.to_string() != said => {
+                said = error.to_string();
+                tracing::error!(%error, "the encryption configuration is not taken over");
             }
-        }
-    }));
-}
-
-async fn expire_events(server: &ApiServer) {
-    let resource = GroupResource::new("", "events");
-    let limit = Timestamp::now().as_second() - EVENT_TTL;
-    for event in server.objects().list(&resource, None) {
-        let object = event.value();
-        let last = ["lastTimestamp", "eventTime"].iter().find_map(|f| time::parse(value::text(&object, &[f])).ok());
-        let last = last.or_else(|| time::parse(value::text(&object, &["metadata", "creationTimestamp"])).ok());
-        if last.is_some_and(|t| t.as_second() < limit) {
-            let deleted = server.delete_object(&resource, event.namespace(), event.name(), Some(event.uid()), None).await;
-            if let Err(error) = deleted.as_ref().err().map_or(Ok(()), |e| if e.code == 404 || e.code == 409 { Ok(()) } else { Err(e) }) {
-                tracing::debug!(%error, "an old event stays");
-            }
+            Err(_) => {}
         }
     }
-}
-
-/// Forgets what was history already when this last ran.
-async fn compact(server: &ApiServer, before: &mut Revision) -> Result<(), store::Error> {
-    let now = server.store().revision().await?;
-    if *before > 0 && *before < now {
-        match server.store().compact(*before).await {
-            // Another server was here first.
-            Ok(()) | Err(store::Error::Compacted { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    *before = now;
-    Ok(())
 }

@@ -22,6 +22,7 @@ pub mod core;
 pub mod custom;
 pub mod discovery;
 mod dispatch;
+pub mod encryption;
 pub mod eviction;
 mod exchange;
 pub mod features;

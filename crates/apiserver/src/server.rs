@@ -9,6 +9,7 @@ use crate::authorizer::Authorizer;
 use crate::body::Body;
 use crate::catalog::Catalog;
 use crate::core::Core;
+use crate::encryption::ConfigError;
 use crate::handlers::Handlers;
 use crate::metrics::Metrics;
 use crate::objects::Objects;
@@ -50,6 +51,8 @@ pub struct Config {
     pub advertise_address: IpAddr,
     pub advertise_port: u16,
     pub operations: Operations,
+    /// Tells this server from others on the same store: the host's name, where one server runs on a host.
+    pub identity: String,
     /// Ends the server's own loops.
     pub stop: CancellationToken,
 }
@@ -94,6 +97,7 @@ pub(crate) struct Inner {
     pub operations: Operations,
     pub started_at: Timestamp,
     started: AtomicBool,
+    pub leases: registry::Leases,
     pub stop: CancellationToken,
     /// The end of what lasts, and of taking new connections: some time after `stop`.
     pub drain: CancellationToken,
@@ -130,13 +134,14 @@ impl ApiServer {
             operations,
             started_at: Timestamp::now(),
             started: AtomicBool::new(false),
+            leases: registry::Leases::default(),
             stop: config.stop.clone(),
             drain: CancellationToken::new(),
         };
         let server = Self { inner: Arc::new(inner) };
         housekeeping::bootstrap(&server, &config).await?;
         flow::start(&server).await.map_err(StartError::Flow)?;
-        housekeeping::start(&server);
+        housekeeping::start(&server, &config);
         let (stop, drain, delay) = (config.stop, server.inner.drain.clone(), server.inner.operations.shutdown_delay);
         tokio::spawn(async move {
             stop.cancelled().await;
@@ -169,6 +174,11 @@ impl ApiServer {
 
     pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
         crate::chain::run(self, request).await
+    }
+
+    /// Reads the encryption configuration again; true where it has changed.
+    pub fn reload_encryption(&self) -> Result<bool, ConfigError> {
+        self.inner.core.feed.reload_encryption()
     }
 
     pub fn objects(&self) -> Arc<dyn Objects> {

@@ -182,6 +182,11 @@ pub trait Kind: Send + Sync + 'static {
         true
     }
 
+    /// How long an object is kept after it was last written, for kinds that nobody deletes.
+    fn time_to_live(&self) -> Option<std::time::Duration> {
+        None
+    }
+
     /// The verbs of the main resource, as discovery lists them.
     fn verbs(&self) -> &'static [&'static str] {
         &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]

@@ -1,6 +1,7 @@
 //! Addresses and node ports of Services. An address is taken by making the `IPAddress` object of its name,
-//! which only one of many servers can; node ports are taken under a lock against the Services that are there.
+//! which only one of many servers can; a node port by making a record of it in the store.
 
+mod port_records;
 mod ports;
 mod sweep;
 
@@ -66,7 +67,12 @@ impl Services {
         });
         match request.server.create_object(&addresses(), object).await {
             Ok(_) => Ok(true),
-            Err(error) if error.reason == "AlreadyExists" => Ok(false),
+            // A create of the same Service that came to nothing may have left it.
+            Err(error) if error.reason == "AlreadyExists" => {
+                request.server.settle(None).await?;
+                let there = request.server.objects().get(&addresses(), "", &address.to_string());
+                Ok(there.is_some_and(|a| sweep::parent(&a.value()) == (namespace.to_string(), name.to_string())))
+            }
             Err(error) => Err(error),
         }
     }
@@ -179,9 +185,6 @@ impl Plugin for Services {
         if !request.is("", "services") {
             return Ok(());
         }
-        if request.operation == Operation::Delete && !request.dry_run {
-            self.ports.forget(&request.attributes.namespace, value::text(service, &["metadata", "name"]));
-        }
         if !matches!(request.operation, Operation::Create | Operation::Update) {
             return Ok(());
         }
@@ -207,7 +210,7 @@ impl Plugin for Services {
         }
         // Ports that others hold or have given back show in the Services of now.
         request.server.settle(None).await?;
-        self.ports.give(request, service, old)
+        self.ports.give(request, service, old).await
     }
 }
 
@@ -215,6 +218,7 @@ impl Plugin for Services {
 pub(crate) async fn freed(server: &ApiServer, resource: &GroupResource, service: &Value) {
     if resource.group.is_empty() && resource.resource == "services" {
         Box::pin(sweep::give_back(server, service, &[])).await;
+        port_records::give_back(server, service, None).await;
     }
 }
 

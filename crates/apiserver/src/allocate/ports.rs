@@ -1,23 +1,18 @@
-//! Node ports.
+//! Node ports. A port is taken by making a record of it in the store, which only one of many servers can; from then on
+//! until its Service is gone it is that Service's. Ports of Services that have no record are taken as well.
 
 use super::kind;
+use super::port_records::{Record, give_up, take};
 use crate::admission::Request;
 use meta::{ApiError, FieldErrors, FieldPath, GroupKind, GroupResource, value};
-use parking_lot::Mutex;
 use rand::RngExt;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
-use std::time::{Duration, Instant};
 
-/// By then a port that was given shows in its Service, or the write has failed and it is free.
-const HELD: Duration = Duration::from_secs(10);
-
-type Owner = (String, String);
 /// TCP and UDP of one number can belong to one Service only, as upstream has it.
 pub struct Ports {
     range: RangeInclusive<u16>,
-    recent: Mutex<HashMap<i64, (Instant, Owner)>>,
 }
 
 fn wants(service: &Value) -> bool {
@@ -32,7 +27,8 @@ fn wants_health(service: &Value) -> bool {
     kind(service) == "LoadBalancer" && value::text(service, &["spec", "externalTrafficPolicy"]) == "Local"
 }
 
-fn ports(service: &Value) -> Vec<i64> {
+/// The node ports that a Service has.
+pub fn ports(service: &Value) -> Vec<i64> {
     let own = value::items(service, &["spec", "ports"]).iter().filter_map(|p| value::int(p, &["nodePort"]));
     own.chain(value::int(service, &["spec", "healthCheckNodePort"])).filter(|p| *p != 0).collect()
 }
@@ -80,93 +76,124 @@ pub fn carry(service: &mut Value, old: &Value) {
 
 impl Ports {
     pub fn new(range: RangeInclusive<u16>) -> Self {
-        Self { range, recent: Mutex::default() }
+        Self { range }
     }
 
-    /// The ports of a Service that is deleted are for the next as soon as it is gone.
-    pub fn forget(&self, namespace: &str, name: &str) {
-        self.recent.lock().retain(|_, (_, (n, s))| (n.as_str(), s.as_str()) != (namespace, name));
+    /// Gives a Service the ports that it asks for and those that it needs.
+    pub async fn give(&self, request: &Request<'_>, service: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
+        let mut taken = Vec::new();
+        let given = self.choose(request, service, old, &mut taken).await;
+        if given.is_err() && !request.dry_run {
+            for port in taken {
+                // The sweep frees what this does not.
+                let _ = give_up(&**request.server.store(), port, value::text(service, &["metadata", "uid"])).await;
+            }
+        }
+        given
     }
 
-    pub fn give(&self, request: &Request<'_>, service: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
+    /// `taken` gets the ports whose record was made here.
+    async fn choose(&self, request: &Request<'_>, service: &mut Value, old: Option<&Value>, taken: &mut Vec<i64>) -> Result<(), ApiError> {
         let (node_ports, health) = (wants(service), wants_health(service));
         if !node_ports && !health && ports(service).is_empty() {
             return Ok(());
         }
-        let owner = (request.attributes.namespace.clone(), value::text(service, &["metadata", "name"]).to_string());
-        let mut recent = self.recent.lock();
-        recent.retain(|_, (since, _)| since.elapsed() < HELD);
-        let mut used: HashSet<i64> = recent.iter().filter(|(_, (_, o))| *o != owner).map(|(p, _)| *p).collect();
+        let owner = Record::of(&request.attributes.namespace, service);
+        let mut used = HashSet::new();
         for other in request.server.objects().list(&GroupResource::new("", "services"), None) {
-            if (other.namespace(), other.name()) != (owner.0.as_str(), owner.1.as_str()) {
+            if (other.namespace(), other.name()) != (owner.namespace.as_str(), owner.name.as_str()) {
                 used.extend(ports(&other.value()));
             }
         }
         let before: HashSet<i64> = old.map(ports).unwrap_or_default().into_iter().collect();
-        let mut given: Vec<i64> = Vec::new();
+        let mut search = Search { request, owner, used, given: Vec::new(), taken };
         let mut errors = FieldErrors::new();
-        let check = |port: i64, path: FieldPath, errors: &mut FieldErrors| {
-            if before.contains(&port) {
-                return;
+        for (port, path) in asked(service, node_ports, health) {
+            if before.contains(&port) || search.given.contains(&port) {
+                search.given.push(port);
+                continue;
             }
             if !u16::try_from(port).is_ok_and(|p| self.range.contains(&p)) {
-                let why = format!(
-                    "provided port is not in the valid range. The range of valid ports is {}-{}",
-                    self.range.start(),
-                    self.range.end()
-                );
+                let (first, last) = (self.range.start(), self.range.end());
+                let why = format!("provided port is not in the valid range. The range of valid ports is {first}-{last}");
                 errors.invalid(&path, port, &why);
-            } else if used.contains(&port) {
+            } else if !search.take(port).await? {
                 errors.invalid(&path, port, "provided port is already allocated");
             }
-        };
-        for (i, port) in value::items(service, &["spec", "ports"]).iter().enumerate() {
-            if let Some(port) = value::int(port, &["nodePort"]).filter(|p| *p != 0 && node_ports) {
-                check(port, FieldPath::new("spec").child("ports").index(i).child("nodePort"), &mut errors);
-                given.push(port);
-            }
-        }
-        let wanted_health = value::int(service, &["spec", "healthCheckNodePort"]).unwrap_or(0);
-        if health && wanted_health != 0 {
-            check(wanted_health, FieldPath::new("spec.healthCheckNodePort"), &mut errors);
-            given.push(wanted_health);
         }
         if !errors.is_empty() {
-            return Err(ApiError::invalid(&GroupKind::new("", "Service"), &owner.1, &errors));
+            return Err(ApiError::invalid(&GroupKind::new("", "Service"), &search.owner.name, &errors));
         }
-        let full = || ApiError::internal("failed to allocate a nodePort: range is full");
         let mut chosen: HashMap<(i64, String), i64> = HashMap::new();
-        if node_ports {
-            for port in value::items_mut(service, &["spec", "ports"]) {
-                if value::int(port, &["nodePort"]).unwrap_or(0) != 0 {
-                    continue;
-                }
-                // One number serves the same port of another protocol.
-                let number = value::int(port, &["port"]).unwrap_or(0);
-                let protocol = value::text(port, &["protocol"]).to_string();
-                let sibling = chosen.iter().find(|((n, p), _)| *n == number && *p != protocol).map(|(_, c)| *c);
-                let free = sibling.or_else(|| self.free(&used, &given)).ok_or_else(full)?;
-                chosen.insert((number, protocol), free);
-                given.push(free);
-                value::set(port, &["nodePort"], json!(free));
-            }
+        for i in if node_ports { unset(service) } else { Vec::new() } {
+            let port = &value::items(service, &["spec", "ports"])[i];
+            // One number serves the same port of another protocol.
+            let (number, protocol) = (value::int(port, &["port"]).unwrap_or(0), value::text(port, &["protocol"]).to_string());
+            let sibling = chosen.iter().find(|((n, p), _)| *n == number && *p != protocol).map(|(_, c)| *c);
+            let free = match sibling {
+                Some(port) => port,
+                None => search.any(&self.range).await?,
+            };
+            chosen.insert((number, protocol), free);
+            value::set(&mut value::items_mut(service, &["spec", "ports"])[i], &["nodePort"], json!(free));
         }
-        if health && wanted_health == 0 {
-            let free = self.free(&used, &given).ok_or_else(full)?;
-            given.push(free);
-            value::set(service, &["spec", "healthCheckNodePort"], json!(free));
-        }
-        if !request.dry_run {
-            let now = Instant::now();
-            recent.extend(given.into_iter().map(|p| (p, (now, owner.clone()))));
+        if health && value::int(service, &["spec", "healthCheckNodePort"]).unwrap_or(0) == 0 {
+            value::set(service, &["spec", "healthCheckNodePort"], json!(search.any(&self.range).await?));
         }
         Ok(())
     }
+}
 
-    fn free(&self, used: &HashSet<i64>, given: &[i64]) -> Option<i64> {
-        let start = i64::from(*self.range.start());
-        let size = i64::from(*self.range.end()) - start + 1;
+/// The ports that a Service names, and where.
+fn asked(service: &Value, node_ports: bool, health: bool) -> Vec<(i64, FieldPath)> {
+    let mut asked = Vec::new();
+    for (i, port) in value::items(service, &["spec", "ports"]).iter().enumerate() {
+        if let Some(port) = value::int(port, &["nodePort"]).filter(|p| *p != 0 && node_ports) {
+            asked.push((port, FieldPath::new("spec").child("ports").index(i).child("nodePort")));
+        }
+    }
+    if let Some(port) = value::int(service, &["spec", "healthCheckNodePort"]).filter(|p| *p != 0 && health) {
+        asked.push((port, FieldPath::new("spec.healthCheckNodePort")));
+    }
+    asked
+}
+
+/// Which of a Service's ports still need a number.
+fn unset(service: &Value) -> Vec<usize> {
+    let ports = value::items(service, &["spec", "ports"]).iter().enumerate();
+    ports.filter(|(_, p)| value::int(p, &["nodePort"]).unwrap_or(0) == 0).map(|(i, _)| i).collect()
+}
+
+/// The search for one Service's ports.
+struct Search<'a> {
+    request: &'a Request<'a>,
+    owner: Record,
+    /// What others are known to have.
+    used: HashSet<i64>,
+    given: Vec<i64>,
+    taken: &'a mut Vec<i64>,
+}
+
+impl Search<'_> {
+    async fn take(&mut self, port: i64) -> Result<bool, ApiError> {
+        if self.used.contains(&port) || !take(&**self.request.server.store(), port, &self.owner, self.request.dry_run).await? {
+            self.used.insert(port);
+            return Ok(false);
+        }
+        self.given.push(port);
+        self.taken.push(port);
+        Ok(true)
+    }
+
+    async fn any(&mut self, range: &RangeInclusive<u16>) -> Result<i64, ApiError> {
+        let start = i64::from(*range.start());
+        let size = i64::from(*range.end()) - start + 1;
         let first = rand::rng().random_range(0..size.max(1));
-        (0..size).map(|i| start + (first + i) % size).find(|p| !used.contains(p) && !given.contains(p))
+        for port in (0..size).map(|i| start + (first + i) % size) {
+            if !self.used.contains(&port) && !self.given.contains(&port) && self.take(port).await? {
+                return Ok(port);
+            }
+        }
+        Err(ApiError::internal("failed to allocate a nodePort: range is full"))
     }
 }

@@ -1,6 +1,6 @@
-//! Addresses whose Service is gone, or never came to be, are free again.
+//! Addresses and node ports whose Service is gone, or never came to be, are free again.
 
-use super::addresses;
+use super::{addresses, port_records};
 use crate::server::ApiServer;
 use meta::{GroupResource, value};
 use serde_json::Value;
@@ -18,12 +18,18 @@ pub async fn run(server: &ApiServer, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = period.tick() => sweep(server, &services).await,
+            _ = period.tick() => {
+                sweep(server, &services).await;
+                if let Err(error) = port_records::sweep(server).await {
+                    tracing::warn!(error = error.message, "cannot look for node ports that nobody has");
+                }
+            }
             change = changes.recv() => {
                 let Some(change) = change else { return };
                 let Some(old) = change.old else { continue };
-                let kept = change.new.map(|n| held(&n.value())).unwrap_or_default();
-                give_back(server, &old.value(), &kept).await;
+                let (old, new) = (old.value(), change.new.map(|n| n.value()));
+                give_back(server, &old, &new.as_ref().map(held).unwrap_or_default()).await;
+                port_records::give_back(server, &old, new.as_ref()).await;
             }
         }
     }
@@ -48,7 +54,8 @@ fn held(service: &Value) -> Vec<String> {
     all.filter(|a| !a.is_empty() && *a != "None").map(str::to_string).collect()
 }
 
-fn parent(address: &Value) -> (String, String) {
+/// Whose an address is: namespace and name of the Service.
+pub fn parent(address: &Value) -> (String, String) {
     let text = |f| value::text(address, &["spec", "parentRef", f]).to_string();
     (text("namespace"), text("name"))
 }

@@ -127,6 +127,7 @@ pub async fn delete(task: &Task<'_>, name: &str, options: &DeleteOptions) -> Res
     let cache = cache(task.resource)?;
     for _ in 0..TRIES {
         task.server.settle(None).await?;
+        cache.readable(task.namespace, name)?;
         let current = cache.get(task.namespace, name).ok_or_else(|| task.not_found(name))?;
         let current = conversion::read_one(task.resource, current).await?;
         let mut object = view::served(task.resource, &current.bytes);

@@ -20,20 +20,37 @@ pub enum Outcome {
 
 /// `expected`: the revision that must be there; 0: nothing may be there.
 pub async fn put(task: &Task<'_>, name: &str, object: &Value, expected: Revision) -> Result<Outcome, ApiError> {
+    let cache = cache(task.resource)?;
+    let place = cache.storage_key(task.namespace, name);
     let encoded = encode(task.resource, &*conversion::to_stored(task.resource, object).await?);
-    let bytes = encoded.bytes.clone();
+    let value = cache.transformer().seal(encoded.bytes.clone(), &place).map_err(ApiError::internal)?;
     // Another version than the stored one has to go through its conversion.
     let lends = !task.resource.is_view();
-    let _lent = if lends { Some(cache(task.resource)?.lend(task.namespace, name, object, encoded, bytes.clone())) } else { None };
-    write(task, name, expected, Op::Put { value: bytes, lease: 0 }).await
+    let _lent = lends.then(|| cache.lend(task.namespace, name, object, encoded, value.clone()));
+    let Some(ttl) = task.resource.kind.time_to_live() else {
+        return write(task, place, expected, Op::Put { value, lease: 0 }).await.map_err(store_error);
+    };
+    let inner = &task.server.inner;
+    let mut again = true;
+    loop {
+        let lease = inner.leases.get(&*inner.core.store, ttl).await.map_err(store_error)?;
+        match write(task, place.clone(), expected, Op::Put { value: value.clone(), lease }).await {
+            // Somebody has revoked it, or it has run out while nobody wrote.
+            Err(store::Error::LeaseNotFound(_)) if again => {
+                inner.leases.forget(lease).await;
+                again = false;
+            }
+            result => return result.map_err(store_error),
+        }
+    }
 }
 
 pub async fn remove(task: &Task<'_>, name: &str, expected: Revision) -> Result<Outcome, ApiError> {
-    write(task, name, expected, Op::Delete).await
+    let place = cache(task.resource)?.storage_key(task.namespace, name);
+    write(task, place, expected, Op::Delete).await.map_err(store_error)
 }
 
-async fn write(task: &Task<'_>, name: &str, expected: Revision, op: Op) -> Result<Outcome, ApiError> {
-    let key = cache(task.resource)?.storage_key(task.namespace, name);
+async fn write(task: &Task<'_>, key: String, expected: Revision, op: Op) -> Result<Outcome, store::Error> {
     let inner = &task.server.inner;
     let operation = match (&op, expected) {
         (Op::Delete, _) => "delete",
@@ -43,8 +60,7 @@ async fn write(task: &Task<'_>, name: &str, expected: Revision, op: Op) -> Resul
     let began = Instant::now();
     let result = inner.core.store.write(Write { key, expected: Some(expected), op }).await;
     inner.metrics.storage.asked(operation, &task.resource.group_resource, result.is_err(), began.elapsed());
-    let result = result.map_err(store_error)?;
-    match result {
+    match result? {
         WriteResult::Done { revision, .. } => {
             // So that whoever hears of the write finds it, admission's plugins included.
             if !inner.core.feed.reached(revision, SEEN).await {
@@ -70,11 +86,12 @@ fn encode(resource: &Resource, object: &Value) -> Encoded {
 
 pub fn store_error(error: store::Error) -> ApiError {
     use store::Error;
-    match &error {
+    match error {
         Error::Compacted { requested, oldest } => ApiError::expired(format!("too old resource version: {requested} ({oldest})")),
-        Error::Unavailable(_) => ApiError::unavailable(error.to_string()),
-        Error::Timeout(_) => ApiError::timeout(error.to_string()),
-        Error::NoSpace(_) => ApiError::new(507, "", error.to_string()),
-        _ => ApiError::internal(error),
+        Error::Unavailable(text) => ApiError::unavailable(text),
+        Error::Timeout(text) => ApiError::timeout(text),
+        // Upstream gives no reason either.
+        Error::NoSpace(text) => ApiError::new(500, "", format!("etcdserver: mvcc: database space exceeded ({text})")),
+        error => ApiError::internal(error),
     }
 }

@@ -63,6 +63,7 @@ pub async fn update(task: &Task<'_>, name: &str, part: Part, may_create: bool, c
     let cache = cache(task.resource)?;
     for _ in 0..TRIES {
         task.server.settle(None).await?;
+        cache.readable(task.namespace, name)?;
         let Some(current) = cache.get(task.namespace, name) else {
             if !may_create {
                 return Err(task.not_found(name));
@@ -146,8 +147,9 @@ async fn once(
             None => admission.validate(&request, &new, Some(&old)).await?,
         }
     }
-    // What comes out the same is not written, so that nobody is woken for nothing.
-    if new == old && !stale {
+    // What comes out the same is not written, so that nobody is woken for nothing; unless it would be stored
+    // in another version or with another key.
+    if new == old && !stale && !cache(task.resource)?.stale(task.namespace, name) {
         return Ok(Some(new));
     }
     let gone = is_finished(task, &new, &old);

@@ -24,7 +24,9 @@ pub async fn object(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
 /// As fresh as the client demands.
 pub async fn find(call: &Call<'_>) -> Result<Arc<Object>, ApiError> {
     call.server.settle(revision(call.query.text("resourceVersion"))?).await?;
-    let found = call.cache()?.get(call.namespace, call.name);
+    let cache = call.cache()?;
+    cache.readable(call.namespace, call.name)?;
+    let found = cache.get(call.namespace, call.name);
     let found = found.ok_or_else(|| ApiError::not_found(&call.resource.group_resource, call.name))?;
     conversion::read_one(call.resource, found).await
 }

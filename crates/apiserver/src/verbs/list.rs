@@ -86,6 +86,7 @@ pub async fn list(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
         None if wanted.token.is_some() => call.server.settle(None).await?,
         None => call.server.settle(wanted.at_least).await?,
     }
+    cache.all_readable(call.in_namespace())?;
     let start = wanted.token.as_ref().map_or("", |t| t.start.as_str());
     let mut snapshot = match revision {
         Some(revision) if !cache.unchanged_since(revision) => {
@@ -142,7 +143,10 @@ async fn from_store(
         let mut last = String::new();
         for (i, kv) in page.kvs.into_iter().enumerate() {
             last = format!("{}\0", kv.key);
-            let Some(object) = cache.decode(&kv).filter(|o| selection.matches(o)) else { continue };
+            let object = cache.past(&kv)?;
+            if !selection.matches(&object) {
+                continue;
+            }
             if limit > 0 && snapshot.objects.len() == limit {
                 snapshot.more = true;
                 snapshot.remaining = page.count - i;

@@ -115,6 +115,7 @@ pub async fn watch(call: &Call<'_>, closing: Option<Closing>) -> Result<Response
     let namespace = call.in_namespace();
     let watcher = if wanted.begin {
         call.server.settle(wanted.from).await?;
+        cache.all_readable(namespace)?;
         Ok(Watcher::begin(cache, namespace))
     } else {
         let from = match wanted.from {
@@ -124,7 +125,7 @@ pub async fn watch(call: &Call<'_>, closing: Option<Closing>) -> Result<Response
                 cache.revision()
             }
         };
-        Watcher::resume(cache, from)
+        Watcher::resume(cache, &**call.server.store(), from).await
     };
     let mut watcher = match watcher {
         Ok(watcher) => watcher,

@@ -2,14 +2,16 @@
 
 use super::written::Written;
 use super::{Event, encode};
+use crate::encryption::Transformer;
 use crate::objects::{Object, ObjectChange};
 use kinds::Kind;
+use meta::ApiError;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store::{KeyValue, Revision};
+use store::{KeyValue, Revision, WatchRequest};
 use tokio::sync::{mpsc, watch};
 
 /// Events are kept for this long, so that a client that lost its connection can go on.
@@ -23,6 +25,8 @@ pub struct Cache {
     /// Below `/registry`.
     prefix: String,
     kind: RwLock<Arc<dyn Kind>>,
+    /// Between what is stored and what is read.
+    transformer: RwLock<Arc<Transformer>>,
     state: RwLock<State>,
     /// What is being written by this server, by the key of the object.
     pub(super) lent: Mutex<HashMap<String, Written>>,
@@ -36,6 +40,10 @@ pub struct Cache {
 struct State {
     /// By `namespace/name`, or `name`.
     objects: BTreeMap<Arc<str>, Arc<Object>>,
+    /// What is stored and cannot be read: it is no object here, and not nothing either.
+    unreadable: BTreeMap<Arc<str>, Unreadable>,
+    /// How the encrypted objects are stored: by which provider and key.
+    sealed: HashMap<Arc<str>, Arc<str>>,
     /// Of the last event here, or of the reading that filled the cache.
     revision: Revision,
     /// Events up to this revision are in the objects already and are skipped.
@@ -49,6 +57,14 @@ struct State {
     taps: Vec<mpsc::UnboundedSender<ObjectChange>>,
     closed: bool,
 }
+
+struct Unreadable {
+    why: String,
+    stored: KeyValue,
+}
+
+/// An object as it was stored: read, with how it was stored, or why it cannot be.
+pub(super) type Decoded = Result<(Object, Arc<str>), String>;
 
 /// What a list is made of: the objects of one moment.
 pub struct Snapshot {
@@ -74,9 +90,39 @@ pub(super) fn key(namespace: &str, name: &str) -> String {
 }
 
 impl Cache {
-    pub(super) fn new(kind: Arc<dyn Kind>, progress: watch::Receiver<Revision>) -> Self {
+    pub(super) fn new(kind: Arc<dyn Kind>, transformer: Arc<Transformer>, progress: watch::Receiver<Revision>) -> Self {
         let prefix = kind.storage_prefix();
-        Self { prefix, kind: RwLock::new(kind), state: RwLock::default(), lent: Mutex::default(), progress, changed: watch::Sender::new(0) }
+        let (kind, transformer) = (RwLock::new(kind), RwLock::new(transformer));
+        Self { prefix, kind, transformer, state: RwLock::default(), lent: Mutex::default(), progress, changed: watch::Sender::new(0) }
+    }
+
+    pub fn transformer(&self) -> Arc<Transformer> {
+        self.transformer.read().clone()
+    }
+
+    /// An error where there is something of this name that cannot be read.
+    pub fn readable(&self, namespace: &str, name: &str) -> Result<(), ApiError> {
+        match self.state.read().unreadable.get(key(namespace, name).as_str()) {
+            Some(found) => Err(found.error()),
+            None => Ok(()),
+        }
+    }
+
+    /// An error where something of a namespace, or of all, cannot be read: a list without it would say that it is gone.
+    pub fn all_readable(&self, namespace: Option<&str>) -> Result<(), ApiError> {
+        let state = self.state.read();
+        let prefix = namespace.map_or_else(String::new, |n| format!("{n}/"));
+        let found = state.unreadable.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded)).next();
+        match found.filter(|(key, _)| key.starts_with(&prefix)) {
+            Some((_, found)) => Err(found.error()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether an object is stored in another way than it would be now.
+    pub fn stale(&self, namespace: &str, name: &str) -> bool {
+        let state = self.state.read();
+        state.sealed.get(key(namespace, name).as_str()).map_or("", |s| s) != &**self.transformer.read().writes()
     }
 
     /// The store's key of an object.
@@ -128,11 +174,17 @@ impl Cache {
         progress.max(self.state.read().revision)
     }
 
-    /// An object as the store had it at some moment.
-    pub fn decode(&self, kv: &KeyValue) -> Option<Object> {
+    /// An object as the store had it at some moment. `previous` lends what has not changed.
+    pub(super) fn decode(&self, kv: &KeyValue, previous: Option<&Object>) -> Decoded {
+        let opened = self.transformer().open(&kv.value, &kv.key)?;
         let kind = self.kind();
-        let value = encode::decode_stored(&*kind, &kv.value, kv.mod_revision)?;
-        Some(encode::object(&*kind, &value, kv.mod_revision, None))
+        let value = encode::decode_stored(&*kind, &opened.plain, kv.mod_revision).ok_or("it is no JSON object")?;
+        Ok((encode::object(&*kind, &value, kv.mod_revision, previous), opened.stored))
+    }
+
+    /// An object of the past.
+    pub fn past(&self, kv: &KeyValue) -> Result<Object, store::Error> {
+        self.decode(kv, None).map(|(object, _)| object).map_err(|why| store::Error::Corrupt(cannot_read(&kv.key, &why)))
     }
 
     /// Nothing here has changed after `revision`, and everything up to it is here.
@@ -177,6 +229,31 @@ impl Cache {
         Ok(state.count - after as u64)
     }
 
+    /// The position after the last event, and a revision: the events before the position are those up to it.
+    pub(super) async fn end(&self) -> (u64, Revision) {
+        let mut progress = self.progress.clone();
+        loop {
+            let come = *progress.borrow_and_update();
+            {
+                let state = self.state.read();
+                // Otherwise the feed is in the middle of a revision that has more events for this cache.
+                if state.revision <= come {
+                    return (state.count, come);
+                }
+            }
+            if progress.changed().await.is_err() {
+                let state = self.state.read();
+                return (state.count, state.revision);
+            }
+        }
+    }
+
+    /// A watch on the store for what happened here from a revision on.
+    pub(super) fn history(&self, from: Revision) -> WatchRequest {
+        let start = self.storage_prefix(None);
+        WatchRequest { end: store::prefix_end(&start), start, from, previous: true }
+    }
+
     /// The objects of now, and the position after them.
     pub(super) fn begin(&self, namespace: Option<&str>) -> (Snapshot, u64) {
         let progress = *self.progress.borrow();
@@ -201,16 +278,24 @@ impl Cache {
     }
 
     /// Fills the empty cache.
-    pub(super) fn load(&self, objects: impl Iterator<Item = (Arc<str>, Arc<Object>)>, revision: Revision) {
+    pub(super) fn load(&self, objects: impl Iterator<Item = KeyValue>, revision: Revision) {
+        let root = self.storage_prefix(None).len();
+        let mut loaded = State::default();
+        for kv in objects {
+            let (key, decoded) = (Arc::from(&kv.key[root..]), self.decode(&kv, None));
+            loaded.take(key, decoded.map(|(object, stored)| (Arc::new(object), stored)), kv);
+        }
         let mut state = self.state.write();
-        state.objects = objects.collect();
+        state.objects = loaded.objects;
+        state.unreadable = loaded.unreadable;
+        state.sealed = loaded.sealed;
         state.revision = revision;
         state.loaded = revision;
         state.ring_after = revision;
     }
 
-    /// Takes a change in; it has to be announced. `new` is none for a deletion; it gets the object that was there before.
-    pub(super) fn apply(&self, key: &str, revision: Revision, new: impl FnOnce(Option<&Object>) -> Option<Object>) {
+    /// Takes a change in; it has to be announced. `kv` is none for a deletion.
+    pub(super) fn apply(&self, key: &str, revision: Revision, kv: Option<KeyValue>) {
         // Decoding happens outside of the lock; the feed is the only writer.
         let old = {
             let state = self.state.read();
@@ -219,22 +304,34 @@ impl Cache {
             }
             state.objects.get_key_value(key).map(|(k, o)| (k.clone(), o.clone()))
         };
-        let new = new(old.as_ref().map(|(_, o)| &**o)).map(Arc::new);
-        if old.is_none() && new.is_none() {
-            return;
-        }
+        let new = kv.map(|kv| {
+            let previous = old.as_ref().map(|(_, o)| &**o);
+            (self.lent(key, &kv, previous).map_or_else(|| self.decode(&kv, previous), Ok), kv)
+        });
         let mut state = self.state.write();
         let (key, old) = match old {
             Some((key, old)) => (key, Some(old)),
             None => (Arc::from(key), None),
         };
-        match &new {
-            Some(object) => state.objects.insert(key, object.clone()),
-            None => state.objects.remove(&key),
-        };
         state.revision = revision;
-        state.taps.retain(|tap| tap.send(ObjectChange { old: old.clone(), new: new.clone() }).is_ok());
-        state.push(Arc::new(Event::new(revision, old, new)));
+        // Watchers have to list then, which tells them what cannot be read, or that it can be again.
+        let anew = state.unreadable.remove(&key).is_some() || matches!(new, Some((Err(_), _)));
+        let new = match new {
+            None => {
+                state.objects.remove(&key);
+                state.sealed.remove(&key);
+                None
+            }
+            Some((decoded, kv)) => state.take(key, decoded.map(|(object, stored)| (Arc::new(object), stored)), kv),
+        };
+        if old.is_some() || new.is_some() {
+            state.taps.retain(|tap| tap.send(ObjectChange { old: old.clone(), new: new.clone() }).is_ok());
+        }
+        if anew {
+            state.forget_events(revision);
+        } else if old.is_some() || new.is_some() {
+            state.push(Arc::new(Event::new(revision, old, new)));
+        }
     }
 
     /// Wakes the watchers for what was taken in; once for many changes, which they then take together.
@@ -242,9 +339,40 @@ impl Cache {
         self.changed.send_modify(|n| *n += 1);
     }
 
+    /// What this server has just written, without decoding it, if that is what the store has.
+    fn lent(&self, key: &str, kv: &KeyValue, previous: Option<&Object>) -> Option<(Object, Arc<str>)> {
+        let object = self.written(key)?.object(kv, previous)?;
+        // With other keys than it was written with by now, it has to be looked at.
+        let writes = self.transformer().writes().clone();
+        (writes.is_empty() != Transformer::is_encrypted(&kv.value) && kv.value.starts_with(writes.as_bytes())).then_some((object, writes))
+    }
+
+    /// Other keys are known now: what could not be read is tried again.
+    pub(super) fn set_transformer(&self, transformer: Arc<Transformer>) {
+        *self.transformer.write() = transformer;
+        let revision = self.revision();
+        let mut state = self.state.write();
+        let unreadable = std::mem::take(&mut state.unreadable);
+        if unreadable.is_empty() {
+            return;
+        }
+        for (key, found) in unreadable {
+            let decoded = self.decode(&found.stored, None);
+            let new = state.take(key, decoded.map(|(object, stored)| (Arc::new(object), stored)), found.stored);
+            if new.is_some() {
+                state.taps.retain(|tap| tap.send(ObjectChange { old: None, new: new.clone() }).is_ok());
+            }
+        }
+        state.forget_events(revision);
+        drop(state);
+        self.changed.send_modify(|n| *n += 1);
+    }
+
     /// The keys that are there, for a feed that has to compare.
     pub(super) fn keys(&self) -> Vec<(Arc<str>, Revision)> {
-        self.state.read().objects.iter().map(|(k, o)| (k.clone(), o.revision)).collect()
+        let state = self.state.read();
+        let unreadable = state.unreadable.iter().map(|(k, u)| (k.clone(), u.stored.mod_revision));
+        state.objects.iter().map(|(k, o)| (k.clone(), o.revision)).chain(unreadable).collect()
     }
 
     /// A definition has changed: what is there is encoded anew, with the defaults and selectable fields
@@ -269,7 +397,46 @@ impl Cache {
     }
 }
 
+impl Unreadable {
+    fn error(&self) -> ApiError {
+        ApiError::internal(cannot_read(&self.stored.key, &self.why))
+    }
+}
+
+fn cannot_read(key: &str, why: &str) -> String {
+    format!("unable to transform key {key:?}: {why}")
+}
+
 impl State {
+    /// Puts what is stored under a key where it belongs; the object, if it is one.
+    fn take(&mut self, key: Arc<str>, decoded: Result<(Arc<Object>, Arc<str>), String>, kv: KeyValue) -> Option<Arc<Object>> {
+        match decoded {
+            Ok((object, stored)) => {
+                if stored.is_empty() {
+                    self.sealed.remove(&key);
+                } else {
+                    self.sealed.insert(key.clone(), stored);
+                }
+                self.objects.insert(key, object.clone());
+                Some(object)
+            }
+            Err(why) => {
+                tracing::error!(key = %kv.key, revision = kv.mod_revision, why, "a stored object cannot be read");
+                self.objects.remove(&key);
+                self.unreadable.insert(key, Unreadable { why, stored: kv });
+                None
+            }
+        }
+    }
+
+    /// Every watch here has to begin anew.
+    fn forget_events(&mut self, revision: Revision) {
+        self.ring.clear();
+        self.ring_bytes = 0;
+        self.ring_after = revision;
+        self.count += 1;
+    }
+
     fn push(&mut self, event: Arc<Event>) {
         self.count += 1;
         self.ring_bytes += size(&event);

@@ -1,7 +1,7 @@
 //! The one watch on the store that keeps all caches.
 
-use super::{Cache, encode};
-use crate::objects::Object;
+use super::Cache;
+use crate::encryption::{ConfigError, Encryption};
 use futures::StreamExt;
 use kinds::Kind;
 use parking_lot::RwLock;
@@ -20,9 +20,6 @@ const RETRY: Duration = Duration::from_millis(200);
 /// By prefix below `/registry`.
 type Caches = HashMap<String, Arc<Cache>>;
 
-/// Objects with their keys below the prefix.
-type Found = Vec<(Arc<str>, Arc<Object>)>;
-
 pub struct Feed {
     shared: Arc<Shared>,
     commands: mpsc::UnboundedSender<Command>,
@@ -33,6 +30,7 @@ struct Shared {
     store: Arc<dyn Store>,
     caches: RwLock<Arc<Caches>>,
     progress: watch::Sender<Revision>,
+    encryption: Arc<Encryption>,
 }
 
 /// Replaces the kinds that definitions add.
@@ -43,19 +41,16 @@ struct Command {
 
 impl Feed {
     /// Reads everything, and follows the store until the feed is dropped.
-    pub async fn start(store: Arc<dyn Store>, kinds: &[Arc<dyn Kind>]) -> Result<Arc<Self>, Error> {
+    pub async fn start(store: Arc<dyn Store>, kinds: &[Arc<dyn Kind>], encryption: Arc<Encryption>) -> Result<Arc<Self>, Error> {
         let progress = watch::Sender::new(0);
         let mut caches = Caches::new();
         // The version that stores decides how objects are kept.
-        for kind in kinds.iter().filter(|k| k.stored() && k.stored_as().is_none()) {
-            let cache = || Arc::new(Cache::new(kind.clone(), progress.subscribe()));
+        let (storing, views): (Vec<_>, Vec<_>) = kinds.iter().filter(|k| k.stored()).partition(|k| k.stored_as().is_none());
+        for kind in storing.into_iter().chain(views) {
+            let cache = || Arc::new(Cache::new(kind.clone(), encryption.transformer(&kind.names().group_resource()), progress.subscribe()));
             caches.entry(kind.storage_prefix()).or_insert_with(cache);
         }
-        for kind in kinds.iter().filter(|k| k.stored()) {
-            let cache = || Arc::new(Cache::new(kind.clone(), progress.subscribe()));
-            caches.entry(kind.storage_prefix()).or_insert_with(cache);
-        }
-        let shared = Arc::new(Shared { store, caches: RwLock::new(Arc::new(caches)), progress });
+        let shared = Arc::new(Shared { store, caches: RwLock::new(Arc::new(caches)), progress, encryption });
         let revision = shared.read_all().await?;
         let (commands, inbox) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
@@ -91,6 +86,22 @@ impl Feed {
         tokio::time::timeout(patience, progress.wait_for(|p| *p >= revision)).await.is_ok_and(|r| r.is_ok())
     }
 
+    /// Reads the encryption configuration again, and with its keys what could not be read; true where it has changed.
+    pub fn reload_encryption(&self) -> Result<bool, ConfigError> {
+        let encryption = &self.shared.encryption;
+        let changed = encryption.reload()?;
+        if changed {
+            for cache in self.shared.caches.read().values() {
+                cache.set_transformer(encryption.transformer(&cache.kind().names().group_resource()));
+            }
+        }
+        Ok(changed)
+    }
+
+    pub fn encryption(&self) -> &Encryption {
+        &self.shared.encryption
+    }
+
     /// The revision that the caches have come to.
     pub fn revision(&self) -> Revision {
         *self.shared.progress.borrow()
@@ -104,13 +115,11 @@ impl Shared {
 
     /// Fills all caches from one moment of the store.
     async fn read_all(&self) -> Result<Revision, Error> {
-        let mut found: HashMap<String, Found> = HashMap::new();
+        let mut found: HashMap<String, Vec<KeyValue>> = HashMap::new();
         let caches = self.caches.read().clone();
         let revision = pages(&*self.store, Range::prefix(ROOT), |kv| {
-            let Some((prefix, rest)) = split(&caches, &kv.key) else { return };
-            let Some(cache) = caches.get(prefix) else { return };
-            if let Some(object) = decode(cache, &kv, None) {
-                found.entry(prefix.to_string()).or_default().push((rest.into(), Arc::new(object)));
+            if let Some((prefix, _)) = split(&caches, &kv.key) {
+                found.entry(prefix.to_string()).or_default().push(kv);
             }
         })
         .await?;
@@ -138,15 +147,6 @@ fn split<'k>(caches: &Caches, key: &'k str) -> Option<(&'k str, &'k str)> {
 fn find(caches: &Caches, key: &str) -> Option<(Arc<Cache>, usize)> {
     let (prefix, rest) = split(caches, key)?;
     Some((caches.get(prefix)?.clone(), key.len() - rest.len()))
-}
-
-fn decode(cache: &Cache, kv: &KeyValue, previous: Option<&Object>) -> Option<Object> {
-    let kind = cache.kind();
-    let Some(value) = encode::decode_stored(&*kind, &kv.value, kv.mod_revision) else {
-        tracing::error!(key = %kv.key, revision = kv.mod_revision, "a stored object cannot be read and is not served");
-        return None;
-    };
-    Some(encode::object(&*kind, &value, kv.mod_revision, previous))
 }
 
 /// Reads a range page by page, all at the revision of the first.
@@ -196,8 +196,8 @@ impl Follower {
 
     /// One watch, until it ends; `Ok` is the end of the feed.
     async fn follow(&mut self) -> Result<(), Error> {
-        let range = Range::prefix(ROOT);
-        let request = WatchRequest { start: range.start, end: range.end, from: self.revision + 1, previous: false };
+        // Whatever has a revision is waited for, so every key is watched and not the objects alone.
+        let request = WatchRequest { start: "\0".into(), end: "\u{10ffff}".into(), from: self.revision + 1, previous: false };
         let mut stream = self.shared.store.watch(request).await?;
         loop {
             tokio::select! {
@@ -240,11 +240,7 @@ impl Follower {
                 WatchEvent::Delete { key, revision, .. } => (key, revision, None),
             };
             let Some((cache, from)) = self.shared.find(&key) else { continue };
-            cache.apply(&key[from..], revision, |previous| {
-                let kv = kv.as_ref()?;
-                let lent = cache.written(&key[from..]).and_then(|written| written.object(kv, previous));
-                lent.or_else(|| decode(&cache, kv, previous))
-            });
+            cache.apply(&key[from..], revision, kv);
             if !touched.iter().any(|t| Arc::ptr_eq(t, &cache)) {
                 touched.push(cache);
             }
@@ -295,16 +291,11 @@ impl Follower {
                 }
                 continue;
             }
-            let cache = Arc::new(Cache::new(kind, self.shared.progress.subscribe()));
-            let root = cache.storage_prefix(None);
-            let mut found = Found::new();
+            let transformer = self.shared.encryption.transformer(&kind.names().group_resource());
+            let cache = Arc::new(Cache::new(kind, transformer, self.shared.progress.subscribe()));
+            let mut found = Vec::new();
             // Read at a revision that the feed may not have reached; the cache skips what it has already.
-            let revision = pages(&*self.shared.store, Range::prefix(&root), |kv| {
-                if let Some(object) = decode(&cache, &kv, None) {
-                    found.push((kv.key[root.len()..].into(), Arc::new(object)));
-                }
-            })
-            .await?;
+            let revision = pages(&*self.shared.store, Range::prefix(&cache.storage_prefix(None)), |kv| found.push(kv)).await?;
             cache.load(found.into_iter(), revision);
             caches.insert(prefix, cache);
         }

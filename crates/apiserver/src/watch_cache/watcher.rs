@@ -1,12 +1,14 @@
-//! One watch: where it stands in a cache's events.
+//! One watch: where it stands in a cache's events. One that begins before the cache's events do reads the store's
+//! history up to them first.
 
 use super::cache::Since;
 use super::{Cache, Event};
 use crate::objects::Object;
+use futures::StreamExt;
 use meta::ApiError;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use store::Revision;
+use store::{Error, KeyValue, Revision, Store, WatchBatch, WatchEvent, WatchStream};
 use tokio::sync::watch;
 
 /// What a watcher is told, in order.
@@ -17,8 +19,16 @@ pub enum Change {
     Event(Arc<Event>),
 }
 
+/// What the store still has to tell before the cache's events go on.
+struct History {
+    stream: WatchStream,
+    /// The cache's events from the watch's position on are those after this revision.
+    until: Revision,
+}
+
 pub struct Watcher {
     cache: Arc<Cache>,
+    history: Option<History>,
     changed: watch::Receiver<u64>,
     progress: watch::Receiver<Revision>,
     ready: VecDeque<Change>,
@@ -31,10 +41,21 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Goes on after `revision`.
-    pub fn resume(cache: Arc<Cache>, revision: Revision) -> Result<Self, ApiError> {
-        let position = cache.position(revision).map_err(|oldest| too_old(revision, oldest))?;
-        Ok(Self { seen: revision, ..Self::new(cache, Vec::new(), revision, position) })
+    /// Goes on after `revision`, as long as the cache or the store remembers it.
+    pub async fn resume(cache: Arc<Cache>, store: &dyn Store, revision: Revision) -> Result<Self, ApiError> {
+        let (position, history) = match cache.position(revision) {
+            Ok(position) => (position, None),
+            Err(_) => {
+                let (position, until) = cache.end().await;
+                let request = cache.history(revision + 1);
+                let stream = store.watch(request).await.map_err(|error| match error {
+                    Error::Compacted { oldest, .. } => too_old(revision, oldest),
+                    other => crate::registry::store_error(other),
+                })?;
+                (position, Some(History { stream, until }))
+            }
+        };
+        Ok(Self { seen: revision, history, ..Self::new(cache, Vec::new(), revision, position) })
     }
 
     /// Starts with the objects that are there now.
@@ -45,7 +66,7 @@ impl Watcher {
 
     fn new(cache: Arc<Cache>, initial: Vec<Arc<Object>>, revision: Revision, position: u64) -> Self {
         let ready = initial.into_iter().map(Change::Initial).collect();
-        Self { changed: cache.subscribe(), progress: cache.progress(), cache, ready, position, given: revision, seen: 0 }
+        Self { changed: cache.subscribe(), progress: cache.progress(), cache, history: None, ready, position, given: revision, seen: 0 }
     }
 
     /// Where the watch stands: after everything handed out.
@@ -86,6 +107,10 @@ impl Watcher {
             if let Some(change) = self.ready() {
                 return Ok(Some(change));
             }
+            if self.history.is_some() {
+                self.read_history().await?;
+                continue;
+            }
             self.changed.borrow_and_update();
             if self.fetch()? {
                 return Ok(None);
@@ -94,6 +119,34 @@ impl Watcher {
                 return Ok(None);
             }
         }
+    }
+
+    /// Takes the next stretch of history. What cannot be told in full ends the watch, so that the client lists.
+    async fn read_history(&mut self) -> Result<(), ApiError> {
+        let Some(history) = &mut self.history else { return Ok(()) };
+        let (events, revision) = match history.stream.next().await {
+            Some(Ok(WatchBatch::Events { events, revision })) => (events, revision),
+            Some(Ok(WatchBatch::Progress(revision))) => (Vec::new(), revision),
+            Some(Err(_)) | None => return Err(too_old(self.given, history.until)),
+        };
+        for event in events {
+            let (revision, old, new) = match event {
+                WatchEvent::Put { kv, previous } => (kv.mod_revision, previous, Some(kv)),
+                // The last state of what was deleted is what its watchers are shown.
+                WatchEvent::Delete { previous: None, .. } => return Err(too_old(self.given, history.until)),
+                WatchEvent::Delete { revision, previous, .. } => (revision, previous, None),
+            };
+            if revision > history.until {
+                break;
+            }
+            let read = |kv: Option<KeyValue>| kv.map(|kv| self.cache.past(&kv).map(Arc::new)).transpose();
+            let (old, new) = (read(old).map_err(ApiError::internal)?, read(new).map_err(ApiError::internal)?);
+            self.ready.push_back(Change::Event(Arc::new(Event::new(revision, old, new))));
+        }
+        if revision >= history.until {
+            self.history = None;
+        }
+        Ok(())
     }
 
     /// Takes what there is from the ring; true at the end.
@@ -115,7 +168,7 @@ impl Watcher {
 
     /// Moves on over what did not concern this kind, for a bookmark.
     pub fn advance(&mut self) -> Revision {
-        if self.ready.is_empty() {
+        if self.ready.is_empty() && self.history.is_none() {
             // An error comes again at the next `next`.
             let _ = self.fetch();
         }

@@ -1,4 +1,4 @@
-//! Requests against a whole server on an embedded store.
+//! Requests against a whole server on an embedded store, and against several on an etcd.
 
 mod aggregation;
 mod auth;
@@ -7,7 +7,10 @@ mod conformance;
 
 mod abuse;
 mod audit;
+#[path = "../../../store/tests/etcd/cluster.rs"]
+mod cluster;
 mod custom;
+mod encryption;
 mod flow;
 mod hooks;
 mod kinds;
@@ -19,7 +22,9 @@ mod pods;
 mod policies;
 mod protobuf;
 mod rules;
+mod servers;
 mod services;
+mod story;
 mod support;
 mod tls;
 mod watches;

@@ -77,7 +77,7 @@ pub async fn secured() -> (Server, Dir) {
 }
 
 pub async fn open_with(dir: &Dir, aggregator: Arc<aggregation::Aggregator>, secured: bool) -> Server {
-    build(dir, aggregator, secured, Operations::default(), |_| {}).await
+    build(core(dir).await, 1, aggregator, secured, Operations::default(), |_| {}).await
 }
 
 pub async fn operated(dir: &Dir, operations: Operations) -> Server {
@@ -86,18 +86,27 @@ pub async fn operated(dir: &Dir, operations: Operations) -> Server {
 
 /// With further handlers.
 pub async fn handling(dir: &Dir, operations: Operations, register: impl FnOnce(&mut Handlers)) -> Server {
-    build(dir, Arc::default(), false, operations, register).await
+    build(core(dir).await, 1, Arc::default(), false, operations, register).await
+}
+
+/// The `number`th server on a store.
+pub async fn serve(store: Arc<dyn store::Store>, encryption: Arc<encryption::Encryption>, number: u8) -> Server {
+    let core = Core::open_encrypted(store, encryption).await.unwrap();
+    build(core, number, Arc::default(), false, Operations::default(), |_| {}).await
+}
+
+async fn core(dir: &Dir) -> Arc<Core> {
+    Core::open(Arc::new(embedded(&dir.0).await)).await.unwrap()
 }
 
 async fn build(
-    dir: &Dir,
+    core: Arc<Core>,
+    number: u8,
     aggregator: Arc<aggregation::Aggregator>,
     secured: bool,
     operations: Operations,
     register: impl FnOnce(&mut Handlers),
 ) -> Server {
-    let store = Arc::new(embedded(&dir.0).await);
-    let core = Core::open(store).await.unwrap();
     let stop = CancellationToken::new();
     let mut handlers = Handlers::default();
     discovery::register(&mut handlers);
@@ -132,9 +141,10 @@ async fn build(
         bootstrap: if secured { auth::bootstrap::objects() } else { Vec::new() },
         service_cidr: "10.43.0.0/16".into(),
         node_port_range: 30000..=32767,
-        advertise_address: [192, 0, 2, 1].into(),
+        advertise_address: [192, 0, 2, number].into(),
         advertise_port: 6443,
         operations,
+        identity: format!("server-{number}"),
         stop: stop.clone(),
     };
     Server { api: ApiServer::start(config).await.unwrap(), stop }

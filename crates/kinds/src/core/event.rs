@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use meta::{FieldErrors, validate, value};
 use serde_json::Value;
 use std::borrow::Cow;
+use std::time::Duration;
 
 pub struct Event;
 
@@ -23,6 +24,9 @@ const FIELDS: [&str; 11] = [
     "source",
     "type",
 ];
+
+/// Upstream's `--event-ttl`.
+pub const TIME_TO_LIVE: Duration = Duration::from_secs(3600);
 
 /// Those of both views of an event.
 pub fn columns() -> Vec<Column> {
@@ -79,6 +83,10 @@ pub fn legacy(object: &Value, reporter: &str) -> FieldErrors {
 
 impl Kind for Event {
     built_in!("io.k8s.api.core.v1.Event", Names::new("", "v1", "Event", "events", Scope::Namespaced).short(&["ev"]));
+
+    fn time_to_live(&self) -> Option<Duration> {
+        Some(TIME_TO_LIVE)
+    }
 
     fn create_on_update(&self) -> bool {
         true

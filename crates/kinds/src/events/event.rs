@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use meta::{FieldErrors, validate, value};
 use serde_json::{Value, json};
 use std::borrow::Cow;
+use std::time::Duration;
 
 pub struct Event;
 
@@ -24,6 +25,10 @@ const RENAMED: [(&str, &str); 6] = [
 
 impl Kind for Event {
     built_in!("io.k8s.api.events.v1.Event", Names::new("events.k8s.io", "v1", "Event", "events", Scope::Namespaced).short(&["ev"]));
+
+    fn time_to_live(&self) -> Option<Duration> {
+        Some(crate::core::event::TIME_TO_LIVE)
+    }
 
     fn validate(&self, object: &Value) -> FieldErrors {
         let mut errors = FieldErrors::new();

@@ -57,7 +57,7 @@ async fn keep_watching(store: Arc<Etcd>, from: Revision, count: usize) -> Vec<(S
 #[tokio::test(flavor = "multi_thread")]
 async fn members_killed_and_frozen_mid_write_lose_and_double_nothing() {
     let Some(mut cluster) = Cluster::start(3) else { return };
-    let store = Arc::new(cluster.connect().await);
+    let store = Arc::new(cluster.connect_with(&cluster.config()).await);
     let from = store.revision().await.unwrap() + 1;
     let until = Instant::now() + Duration::from_secs(16);
     let writers: Vec<_> = (0..4).map(|w| tokio::spawn(keep_creating(store.clone(), w, until))).collect();
@@ -93,7 +93,7 @@ async fn members_killed_and_frozen_mid_write_lose_and_double_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_quorum_it_refuses_in_time_and_with_one_it_goes_on() {
     let Some(mut cluster) = Cluster::start(3) else { return };
-    let store = Arc::new(cluster.connect().await);
+    let store = Arc::new(cluster.connect_with(&cluster.config()).await);
     store.write(create("/w/before".into())).await.unwrap();
     let from = store.revision().await.unwrap() + 1;
     let watching = tokio::spawn(keep_watching(store.clone(), from, 1));

@@ -2,11 +2,13 @@
 
 mod cluster;
 mod faults;
+mod tls;
 
-use cluster::{Cluster, Tls};
+use cluster::Cluster;
 use futures::StreamExt;
 use std::sync::Arc;
 use store::{Error, Etcd, EtcdConfig, Op, Range, Store, Write, suite};
+use tls::Tls;
 
 fn put(key: &str, size: usize) -> Write {
     Write { key: key.into(), expected: None, op: Op::Put { value: vec![b'x'; size].into(), lease: 0 } }
@@ -15,7 +17,7 @@ fn put(key: &str, size: usize) -> Write {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_etcd_of_three_members_passes_the_suite() {
     let Some(cluster) = Cluster::start(3) else { return };
-    suite::run(Arc::new(cluster.connect().await)).await;
+    suite::run(Arc::new(cluster.connect_with(&cluster.config()).await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,7 +29,7 @@ async fn etcd_is_reached_over_tls_with_a_client_certificate_only() {
         key: Some(tls.key.clone()),
         ..EtcdConfig::default()
     };
-    let Some(cluster) = Cluster::start_with(1, Some(tls)) else { return };
+    let Some(cluster) = Cluster::start_with(1, "https", tls.arguments()) else { return };
     let config = EtcdConfig { endpoints: cluster.config().endpoints, ..config };
     let store = cluster.connect_with(&config).await;
     store.write(put("/k/a", 10)).await.unwrap();
@@ -38,7 +40,7 @@ async fn etcd_is_reached_over_tls_with_a_client_certificate_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_of_etcd_is_what_its_own_tools_restore() {
     let Some(cluster) = Cluster::start(1) else { return };
-    let store = cluster.connect().await;
+    let store = cluster.connect_with(&cluster.config()).await;
     store.write(put("/k/a", 10)).await.unwrap();
     let mut bytes = Vec::new();
     let mut stream = store.snapshot().await.unwrap();
