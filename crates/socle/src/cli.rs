@@ -29,6 +29,9 @@ pub enum Command {
     /// Work with the images of this machine
     #[command(subcommand)]
     Image(Image),
+    /// Save and restore the cluster's state
+    #[command(subcommand)]
+    Snapshot(Snapshot),
 }
 
 #[derive(Args, Clone)]
@@ -55,15 +58,34 @@ pub struct Operations {
     pub feature: Vec<String>,
 }
 
+/// Where the cluster's state is.
+#[derive(Args, Clone, Default)]
+pub struct Datastore {
+    /// `embedded`, or `etcd=https://host:2379[,https://...]`
+    #[arg(long, value_name = "STORE")]
+    pub datastore: Option<String>,
+    /// The authority that etcd's certificates are checked against
+    #[arg(long, value_name = "FILE")]
+    pub etcd_cafile: Option<PathBuf>,
+    /// The certificate that etcd is shown
+    #[arg(long, value_name = "FILE")]
+    pub etcd_certfile: Option<PathBuf>,
+    /// The key of that certificate
+    #[arg(long, value_name = "FILE")]
+    pub etcd_keyfile: Option<PathBuf>,
+    /// An EncryptionConfiguration: which resources are stored encrypted, with which keys
+    #[arg(long, value_name = "FILE")]
+    pub encryption_provider_config: Option<PathBuf>,
+}
+
 #[derive(Args, Clone)]
 pub struct Up {
     #[command(flatten)]
     pub place: Place,
     #[command(flatten)]
     pub operations: Operations,
-    /// `embedded`, or `etcd=https://host:2379[,https://...]`
-    #[arg(long, value_name = "STORE")]
-    pub datastore: Option<String>,
+    #[command(flatten)]
+    pub store: Datastore,
     /// The name of this node; the host name where not given
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
@@ -85,9 +107,8 @@ pub struct Apiserver {
     pub place: Place,
     #[command(flatten)]
     pub operations: Operations,
-    /// `embedded`, or `etcd=https://host:2379[,https://...]`
-    #[arg(long, value_name = "STORE")]
-    pub datastore: Option<String>,
+    #[command(flatten)]
+    pub store: Datastore,
     /// Where to listen; 6443 where not given
     #[arg(long, value_name = "PORT")]
     pub port: Option<u16>,
@@ -114,4 +135,27 @@ pub enum Image {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+}
+
+#[derive(Subcommand)]
+pub enum Snapshot {
+    /// Write what the store holds now to a file, while the platform runs or not
+    Save(SnapshotOf),
+    /// Put a snapshot in the place of the embedded store of a platform that is down
+    Restore(SnapshotOf),
+    /// Verify a snapshot of the embedded store, and say what is in it
+    Status {
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+#[derive(Args)]
+pub struct SnapshotOf {
+    #[command(flatten)]
+    pub place: Place,
+    #[command(flatten)]
+    pub store: Datastore,
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
 }

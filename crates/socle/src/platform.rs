@@ -81,6 +81,8 @@ pub struct Datastore {
     pub ca_file: Option<PathBuf>,
     pub cert_file: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
+    /// An `EncryptionConfiguration`: which resources are stored encrypted. Read again when it changes.
+    pub encryption_config: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
@@ -167,7 +169,14 @@ impl Default for Audit {
 
 impl Default for Datastore {
     fn default() -> Self {
-        Self { kind: DatastoreKind::Embedded, endpoints: Vec::new(), ca_file: None, cert_file: None, key_file: None }
+        Self {
+            kind: DatastoreKind::Embedded,
+            endpoints: Vec::new(),
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+            encryption_config: None,
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use apiserver::auth::{
     self, bootstrap_tokens::BootstrapTokens, certificates::Certificates, front_proxy::FrontProxy, node::NodeAuthorizer, rbac::Rbac,
     tokens::Tokens,
 };
+use apiserver::encryption::Encryption;
 use apiserver::listener::Limits;
 use apiserver::{ApiServer, Authenticator, Authorizer, Core, Handlers, Objects, User};
 use client::{Informers, Recorder};
@@ -177,7 +178,8 @@ pub async fn start_api(platform: &Platform, layout: &Layout, say: &Say, stop: Ca
     Ok(Running { tasks, failures: tokio::sync::Mutex::new(failures) })
 }
 
-async fn open_store(platform: &Platform, layout: &Layout) -> anyhow::Result<Arc<dyn Store>> {
+/// The store that the platform file names.
+pub async fn open_store(platform: &Platform, layout: &Layout) -> anyhow::Result<Arc<dyn Store>> {
     match platform.datastore.kind {
         DatastoreKind::Embedded => {
             let dir = layout.store();
@@ -208,8 +210,12 @@ async fn api_server(
     stop: CancellationToken,
 ) -> anyhow::Result<(Pki, ApiServer, Ipv4Addr)> {
     let pki = Pki::open(layout)?;
+    let encryption = match &platform.datastore.encryption_config {
+        Some(path) => Encryption::open(path)?,
+        None => Encryption::none(),
+    };
     let store = open_store(platform, layout).await?;
-    let core = Core::open(store).await.context("reading the store")?;
+    let core = Core::open_encrypted(store, encryption).await.context("reading the store")?;
     let objects: Arc<dyn Objects> = core.clone();
     let tokens = Arc::new(Tokens::new(&serving::signing_keys(layout)?, ISSUER, vec![ISSUER.to_string()], objects.clone())?);
     let rbac = Rbac::start(&*objects);
@@ -246,6 +252,11 @@ async fn api_server(
         node_port_range: platform.node_ports()?,
         advertise_address: IpAddr::V4(address),
         advertise_port: platform.api.port,
+        identity: match platform.api.port {
+            6443 => node_name(platform)?,
+            // Another server of this machine.
+            port => format!("{}-{port}", node_name(platform)?),
+        },
         operations: operations::settings(platform)?,
         stop: stop.clone(),
     })

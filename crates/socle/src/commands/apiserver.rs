@@ -7,7 +7,7 @@ use anyhow::Context;
 
 pub fn run(options: &Apiserver) -> anyhow::Result<()> {
     let (mut platform, mut layout) = super::platform(&options.place)?;
-    super::set_datastore(&mut platform, options.datastore.as_deref())?;
+    super::set_datastore(&mut platform, &options.store)?;
     super::set_operations(&mut platform, &options.operations)?;
     if let Some(port) = options.port {
         platform.api.port = port;

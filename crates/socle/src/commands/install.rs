@@ -27,7 +27,15 @@ fn render(program: &Path, options: &Up) -> anyhow::Result<String> {
     let absolute = |path: &PathBuf| std::path::absolute(path).map(|p| p.to_string_lossy().into_owned());
     flag("config", options.place.config.as_ref().map(absolute).transpose()?);
     flag("data-dir", options.place.data_dir.as_ref().map(absolute).transpose()?);
-    flag("datastore", options.datastore.clone());
+    flag("datastore", options.store.datastore.clone());
+    for (name, path) in [
+        ("etcd-cafile", &options.store.etcd_cafile),
+        ("etcd-certfile", &options.store.etcd_certfile),
+        ("etcd-keyfile", &options.store.etcd_keyfile),
+        ("encryption-provider-config", &options.store.encryption_provider_config),
+    ] {
+        flag(name, path.as_ref().map(absolute).transpose()?);
+    }
     flag("audit-policy-file", options.operations.audit_policy_file.as_ref().map(absolute).transpose()?);
     flag("audit-log-path", options.operations.audit_log_path.as_ref().map(|p| p.to_string_lossy().into_owned()));
     for feature in &options.operations.feature {

@@ -7,10 +7,11 @@ mod init;
 mod install;
 mod kubeconfig;
 mod serve;
+mod snapshot;
 mod status;
 mod up;
 
-use crate::cli::{Cli, Command, Image, Place};
+use crate::cli::{Cli, Command, Datastore, Image, Place};
 use crate::layout::Layout;
 use crate::platform::{DatastoreKind, Platform};
 
@@ -23,6 +24,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Install(options) => install::run(&options),
         Command::Init => init::run(),
         Command::Kubeconfig(place) => kubeconfig::run(&place),
+        Command::Snapshot(command) => snapshot::run(&command),
         Command::Image(Image::Import { place, files }) => image::import(&place, &files),
     }
 }
@@ -40,9 +42,9 @@ fn platform(place: &Place) -> anyhow::Result<(Platform, Layout)> {
     Ok((platform, layout))
 }
 
-/// What `--datastore` says, over what the file says.
-fn set_datastore(platform: &mut Platform, flag: Option<&str>) -> anyhow::Result<()> {
-    match flag {
+/// What the flags say about the store, over what the file says.
+fn set_datastore(platform: &mut Platform, flags: &Datastore) -> anyhow::Result<()> {
+    match flags.datastore.as_deref() {
         None => {}
         Some("embedded") => platform.datastore.kind = DatastoreKind::Embedded,
         Some(other) => match other.strip_prefix("etcd=") {
@@ -52,6 +54,17 @@ fn set_datastore(platform: &mut Platform, flag: Option<&str>) -> anyhow::Result<
             }
             _ => anyhow::bail!("--datastore takes embedded or etcd=URL[,URL...], not {other:?}"),
         },
+    }
+    let store = &mut platform.datastore;
+    for (flag, field) in [
+        (&flags.etcd_cafile, &mut store.ca_file),
+        (&flags.etcd_certfile, &mut store.cert_file),
+        (&flags.etcd_keyfile, &mut store.key_file),
+        (&flags.encryption_provider_config, &mut store.encryption_config),
+    ] {
+        if let Some(path) = flag {
+            *field = Some(std::path::absolute(path)?);
+        }
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ pub fn run(options: Up) -> anyhow::Result<()> {
 /// The platform file with the flags laid over it.
 pub fn settings(options: &Up) -> anyhow::Result<(Platform, Layout)> {
     let (mut platform, layout) = super::platform(&options.place)?;
-    super::set_datastore(&mut platform, options.datastore.as_deref())?;
+    super::set_datastore(&mut platform, &options.store)?;
     super::set_operations(&mut platform, &options.operations)?;
     if let Some(name) = &options.node_name {
         platform.node.name = name.clone();
