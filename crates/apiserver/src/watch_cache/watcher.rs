@@ -6,6 +6,7 @@ use super::{Cache, Event};
 use crate::objects::Object;
 use futures::StreamExt;
 use meta::ApiError;
+use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use store::{Error, KeyValue, Revision, Store, WatchBatch, WatchEvent, WatchStream};
@@ -21,7 +22,8 @@ pub enum Change {
 
 /// What the store still has to tell before the cache's events go on.
 struct History {
-    stream: WatchStream,
+    /// Never locked: it lets a watch be shared between threads, which the stream alone cannot be.
+    stream: Mutex<WatchStream>,
     /// The cache's events from the watch's position on are those after this revision.
     until: Revision,
 }
@@ -52,7 +54,7 @@ impl Watcher {
                     Error::Compacted { oldest, .. } => too_old(revision, oldest),
                     other => crate::registry::store_error(other),
                 })?;
-                (position, Some(History { stream, until }))
+                (position, Some(History { stream: Mutex::new(stream), until }))
             }
         };
         Ok(Self { seen: revision, history, ..Self::new(cache, Vec::new(), revision, position) })
@@ -124,7 +126,7 @@ impl Watcher {
     /// Takes the next stretch of history. What cannot be told in full ends the watch, so that the client lists.
     async fn read_history(&mut self) -> Result<(), ApiError> {
         let Some(history) = &mut self.history else { return Ok(()) };
-        let (events, revision) = match history.stream.next().await {
+        let (events, revision) = match history.stream.get_mut().next().await {
             Some(Ok(WatchBatch::Events { events, revision })) => (events, revision),
             Some(Ok(WatchBatch::Progress(revision))) => (Vec::new(), revision),
             Some(Err(_)) | None => return Err(too_old(self.given, history.until)),
