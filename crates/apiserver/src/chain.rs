@@ -54,13 +54,16 @@ pub async fn run(server: &ApiServer, mut request: Request<Body>) -> Response<Bod
     let mut exchange = Exchange::begin(server, &method, request.headers(), attributes, &query, audit_id.clone());
     let work = AssertUnwindSafe(answer(&mut exchange, request, query)).catch_unwind();
     let answered = if features.on(Feature::ApiServerTracing) { work.instrument(span(&method, &audit_id)).await } else { work.await };
-    let result = answered.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        let path = &exchange.attributes.path;
-        tracing::error!(%audit_id, path, panic = text.unwrap_or("unknown"), "a request made the server panic");
-        exchange.panicked();
-        Err(Failure::from(ApiError::internal("the server made an error while it handled the request")))
-    });
+    let result = match answered {
+        Ok(result) => result,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+            let path = &exchange.attributes.path;
+            tracing::error!(%audit_id, path, panic = text.unwrap_or("unknown"), "a request made the server panic");
+            exchange.panicked();
+            Err(Failure::from(ApiError::internal("the server made an error while it handled the request")))
+        }
+    };
     let mut response = result.unwrap_or_else(|failure| {
         exchange.failed(&failure.error);
         // An error is told as a plain object, whatever was asked for.

@@ -127,7 +127,7 @@ impl Policy {
             return Err(BadPolicy::Empty);
         }
         for (i, rule) in policy.rules.iter().enumerate() {
-            if !rule.urls.is_empty() && !(rule.resources.is_empty() && rule.namespaces.is_empty()) {
+            if !(rule.urls.is_empty() || rule.resources.is_empty() && rule.namespaces.is_empty()) {
                 return Err(BadPolicy::Both(i));
             }
             let bad = |url: &&String| *url != "*" && (!url.starts_with('/') || url[..url.len() - 1].contains('*'));

@@ -17,8 +17,8 @@ pub struct Definition {
 
 impl Definition {
     pub fn new(plural: &'static str, kind: &'static str) -> Self {
-        let foo = json!({"type": "object", "properties": {"foo": {"type": "string"}}});
-        let schema = json!({"type": "object", "properties": {"spec": foo}});
+        let with_foo = json!({"type": "object", "properties": {"foo": {"type": "string"}}});
+        let schema = json!({"type": "object", "properties": {"spec": with_foo}});
         Self { plural, kind, schema, version: json!({}) }
     }
 
@@ -153,8 +153,8 @@ async fn custom_resources_are_selected_by_the_fields_that_their_definition_names
     let fields = json!({"selectableFields": [{"jsonPath": ".spec.foo"}]});
     let things = serve(&s, Definition { version: fields, ..Definition::new("things", "Thing") }).await;
     let start = version(&s.get(&things).await.expect(200));
-    for (name, foo) in [("a", "x"), ("b", "y"), ("c", "x")] {
-        let thing = json!({"apiVersion": "suite.example.com/v1", "kind": "Thing", "metadata": {"name": name}, "spec": {"foo": foo}});
+    for (name, field) in [("a", "x"), ("b", "y"), ("c", "x")] {
+        let thing = json!({"apiVersion": "suite.example.com/v1", "kind": "Thing", "metadata": {"name": name}, "spec": {"foo": field}});
         s.post(&things, thing).await.expect(201);
     }
     assert_eq!(names(&s.get(&format!("{things}?fieldSelector=spec.foo%3Dx")).await.expect(200)), ["a", "c"]);
