@@ -27,6 +27,8 @@ pub mod eviction;
 mod exchange;
 pub mod features;
 pub mod flow;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod handlers;
 mod health;
 mod housekeeping;

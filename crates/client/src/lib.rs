@@ -5,6 +5,7 @@
 pub mod informer;
 pub mod key;
 pub mod leader;
+mod metrics;
 pub mod queue;
 pub mod recorder;
 pub mod runner;

@@ -1,11 +1,12 @@
 //! A work queue: keys are handed out once at a time, merged while they wait, and retried with a
 //! back-off of their own (client-go's `workqueue` semantics).
 
+use crate::metrics::{self, Series};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 const FIRST_RETRY: Duration = Duration::from_millis(5);
@@ -24,13 +25,17 @@ impl<T> Clone for Queue<T> {
 struct Inner<T> {
     state: Mutex<State<T>>,
     ready: Notify,
+    /// Once the queue has a name.
+    series: OnceLock<Series>,
 }
 
 struct State<T> {
-    order: VecDeque<T>,
+    /// With when each was queued.
+    order: VecDeque<(T, Instant)>,
     /// Waiting, or to be queued again once done.
     dirty: HashSet<T>,
-    processing: HashSet<T>,
+    /// With when each was begun.
+    processing: HashMap<T, Instant>,
     failures: HashMap<T, u32>,
 }
 
@@ -42,17 +47,35 @@ impl<T: Eq + Hash + Clone + Send + 'static> Default for Queue<T> {
 
 impl<T: Eq + Hash + Clone + Send + 'static> Queue<T> {
     pub fn new() -> Self {
-        let state = State { order: VecDeque::new(), dirty: HashSet::new(), processing: HashSet::new(), failures: HashMap::new() };
-        Self { inner: Arc::new(Inner { state: Mutex::new(state), ready: Notify::new() }) }
+        let state = State { order: VecDeque::new(), dirty: HashSet::new(), processing: HashMap::new(), failures: HashMap::new() };
+        Self { inner: Arc::new(Inner { state: Mutex::new(state), ready: Notify::new(), series: OnceLock::new() }) }
+    }
+
+    /// Counts what happens here under `name` from now on.
+    pub(crate) fn name(&self, name: &str) {
+        if let Some(series) = metrics::queue(name) {
+            series.depth.set(i64::try_from(self.inner.state.lock().order.len()).unwrap_or(i64::MAX));
+            let _ = self.inner.series.set(series);
+        }
+    }
+
+    fn count(&self, how: impl FnOnce(&Series)) {
+        if let Some(series) = self.inner.series.get() {
+            how(series);
+        }
     }
 
     pub fn add(&self, key: T) {
         let mut state = self.inner.state.lock();
-        if !state.dirty.insert(key.clone()) || state.processing.contains(&key) {
+        if !state.dirty.insert(key.clone()) || state.processing.contains_key(&key) {
             return;
         }
-        state.order.push_back(key);
+        state.order.push_back((key, Instant::now()));
         drop(state);
+        self.count(|s| {
+            s.adds.inc();
+            s.depth.inc();
+        });
         self.inner.ready.notify_one();
     }
 
@@ -75,6 +98,7 @@ impl<T: Eq + Hash + Clone + Send + 'static> Queue<T> {
             *count += 1;
             *count - 1
         };
+        self.count(|s| s.retries.inc());
         self.add_after(key, backoff(failures));
     }
 
@@ -88,9 +112,14 @@ impl<T: Eq + Hash + Clone + Send + 'static> Queue<T> {
             let notified = self.inner.ready.notified();
             {
                 let mut state = self.inner.state.lock();
-                if let Some(key) = state.order.pop_front() {
+                if let Some((key, since)) = state.order.pop_front() {
+                    let now = Instant::now();
                     state.dirty.remove(&key);
-                    state.processing.insert(key.clone());
+                    state.processing.insert(key.clone(), now);
+                    self.count(|s| {
+                        s.depth.dec();
+                        s.waited.observe((now - since).as_secs_f64());
+                    });
                     // A notification may stand for several keys.
                     if !state.order.is_empty() {
                         self.inner.ready.notify_one();
@@ -105,10 +134,16 @@ impl<T: Eq + Hash + Clone + Send + 'static> Queue<T> {
     /// Gives the key back; it is handed out again if it was added meanwhile.
     pub fn done(&self, key: &T) {
         let mut state = self.inner.state.lock();
-        state.processing.remove(key);
+        if let Some(since) = state.processing.remove(key) {
+            self.count(|s| s.worked.observe(since.elapsed().as_secs_f64()));
+        }
         if state.dirty.contains(key) {
-            state.order.push_back(key.clone());
+            state.order.push_back((key.clone(), Instant::now()));
             drop(state);
+            self.count(|s| {
+                s.adds.inc();
+                s.depth.inc();
+            });
             self.inner.ready.notify_one();
         }
     }

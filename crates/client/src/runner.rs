@@ -20,6 +20,7 @@ where
     Fut: Future<Output = Result<Option<Duration>, E>> + Send,
     E: Display + Send,
 {
+    queue.name(name);
     let reconcile = Arc::new(reconcile);
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..workers.max(1) {

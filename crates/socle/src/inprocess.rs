@@ -3,11 +3,33 @@
 
 use apiserver::{ApiServer, User};
 use http::{Request, Response};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts};
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
+use std::time::Instant;
+
+const HOST: &str = "in-process";
+const SECONDS: [f64; 12] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0];
+
+/// Calls of the clients in this process, under the names that upstream's components use.
+struct Calls {
+    total: IntCounterVec,
+    duration: HistogramVec,
+}
+
+static CALLS: LazyLock<prometheus::Result<Calls>> = LazyLock::new(|| {
+    let duration = HistogramOpts::new("rest_client_request_duration_seconds", "Time that calls of clients took.").buckets(SECONDS.to_vec());
+    let calls = Calls {
+        total: IntCounterVec::new(Opts::new("rest_client_requests_total", "Calls of clients."), &["code", "host", "method"])?,
+        duration: HistogramVec::new(duration, &["host", "verb"])?,
+    };
+    prometheus::default_registry().register(Box::new(calls.total.clone()))?;
+    prometheus::default_registry().register(Box::new(calls.duration.clone()))?;
+    Ok(calls)
+});
 
 #[derive(Clone)]
 pub struct InProcess {
@@ -35,6 +57,14 @@ impl tower::Service<Request<kube::client::Body>> for InProcess {
     fn call(&mut self, mut request: Request<kube::client::Body>) -> Self::Future {
         request.extensions_mut().insert(self.user.clone());
         let server = self.server.clone();
-        Box::pin(async move { Ok(server.handle(request.map(apiserver::body::wrap)).await) })
+        Box::pin(async move {
+            let (method, began) = (request.method().clone(), Instant::now());
+            let response = server.handle(request.map(apiserver::body::wrap)).await;
+            if let Ok(calls) = CALLS.as_ref() {
+                calls.total.with_label_values(&[response.status().as_str(), HOST, method.as_str()]).inc();
+                calls.duration.with_label_values(&[HOST, method.as_str()]).observe(began.elapsed().as_secs_f64());
+            }
+            Ok(response)
+        })
     }
 }

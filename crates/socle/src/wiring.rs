@@ -38,6 +38,8 @@ const NODE_PATIENCE: Duration = Duration::from_secs(60);
 /// The platform, running.
 pub struct Running {
     tasks: TaskTracker,
+    /// How long what is under way may take at the end.
+    patience: Duration,
     failures: tokio::sync::Mutex<mpsc::UnboundedReceiver<anyhow::Error>>,
 }
 
@@ -50,10 +52,10 @@ impl Running {
         }
     }
 
-    /// Waits until every part has ended, but no longer than `patience`.
-    pub async fn drain(self, patience: Duration) {
+    /// Waits until every part has ended, but not for ever.
+    pub async fn drain(self) {
         self.tasks.close();
-        if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(self.patience, self.tasks.wait()).await.is_err() {
             tracing::debug!(left = self.tasks.len(), "parts were cut");
         }
     }
@@ -166,7 +168,7 @@ pub async fn start(platform: &Platform, layout: &Layout, say: &Say, stop: Cancel
             platform.ingress.http_port, platform.ingress.https_port
         ));
     }
-    Ok(Running { tasks, failures: tokio::sync::Mutex::new(failures) })
+    Ok(Running { tasks, patience: patience(platform), failures: tokio::sync::Mutex::new(failures) })
 }
 
 /// The API server and nothing else.
@@ -175,7 +177,12 @@ pub async fn start_api(platform: &Platform, layout: &Layout, say: &Say, stop: Ca
     api_server(platform, layout, say, &tasks, stop).await?;
     // Nothing here ends by itself, so nobody reports.
     let (_, failures) = mpsc::unbounded_channel();
-    Ok(Running { tasks, failures: tokio::sync::Mutex::new(failures) })
+    Ok(Running { tasks, patience: patience(platform), failures: tokio::sync::Mutex::new(failures) })
+}
+
+/// Longer than the listener gives its connections.
+fn patience(platform: &Platform) -> Duration {
+    Duration::from_secs(12 + platform.api.shutdown_delay_seconds)
 }
 
 /// The store that the platform file names.

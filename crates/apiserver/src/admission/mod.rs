@@ -25,6 +25,7 @@ mod webhooks;
 pub use policies::check_types;
 pub use request::{AsOptions, Operation, Request};
 
+use crate::metrics::Step;
 use crate::webhook::Webhooks;
 use async_trait::async_trait;
 use meta::ApiError;
@@ -65,6 +66,13 @@ impl Admission {
     }
 
     pub async fn mutate(&self, request: &Request<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
+        let timer = request.server.inner.metrics.admission.begin(Step::Admit, request.operation);
+        let outcome = self.mutate_all(request, object, old).await;
+        timer.end(outcome.is_err());
+        outcome
+    }
+
+    async fn mutate_all(&self, request: &Request<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
         self.round(request, object, old).await?;
         if request.rounds.begin_again() {
             self.round(request, object, old).await?;
@@ -81,17 +89,27 @@ impl Admission {
     }
 
     async fn round(&self, request: &Request<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
+        let mut timer = request.server.inner.metrics.admission.begin(Step::Admit, request.operation);
         for plugin in self.plugins.iter().filter(|p| !p.takes()) {
-            plugin.mutate(request, object, old).await?;
+            let outcome = plugin.mutate(request, object, old).await;
+            timer.plugin(plugin.name(), outcome.is_err());
+            outcome?;
         }
         Ok(())
     }
 
     pub async fn validate(&self, request: &Request<'_>, object: &Value, old: Option<&Value>) -> Result<(), ApiError> {
+        let mut timer = request.server.inner.metrics.admission.begin(Step::Validate, request.operation);
+        let mut all = Ok(());
         for plugin in &self.plugins {
-            plugin.validate(request, object, old).await?;
+            all = plugin.validate(request, object, old).await;
+            timer.plugin(plugin.name(), all.is_err());
+            if all.is_err() {
+                break;
+            }
         }
-        Ok(())
+        timer.end(all.is_err());
+        all
     }
 }
 

@@ -9,7 +9,7 @@ use meta::GroupVersionKind;
 use serde_json::Value;
 use std::sync::{Arc, OnceLock};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     Create,
     Update,

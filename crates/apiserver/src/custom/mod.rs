@@ -5,7 +5,7 @@ mod conversion;
 mod defaulting;
 mod kind;
 mod names;
-mod path;
+pub(crate) mod path;
 mod rules;
 mod shape;
 

@@ -116,7 +116,7 @@ async fn tell(server: &ApiServer, found: &HashMap<String, bool>) -> Result<(), A
             value::set(object, &["status", "conditions"], conditions);
             Ok(())
         };
-        match server.update_object(&schemas(), "", name, change).await {
+        match server.update_status(&schemas(), "", name, change).await {
             Err(error) if error.code != 404 => return Err(error),
             _ => {}
         }

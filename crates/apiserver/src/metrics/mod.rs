@@ -13,7 +13,7 @@ mod storage;
 mod watches;
 
 pub use access::Access;
-pub use admission::Admission;
+pub use admission::{Admission, Step};
 pub use flow::{Flow, FlowSeries};
 pub use requests::{Labels, Requests};
 pub use storage::Storage;

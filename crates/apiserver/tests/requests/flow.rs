@@ -10,7 +10,6 @@ use tokio::sync::Semaphore;
 
 const SCHEMAS: &str = "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas";
 const LEVELS: &str = "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations";
-const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
 const SLOW: &str = "/slow";
 
 /// Answers when it is let.
@@ -104,14 +103,16 @@ async fn leaders_and_nodes_get_through_a_flood() {
     // Three run, her six queues hold fifty each, and the rest are sent away.
     eventually_text(&s, "/debug/api_priority_and_fairness/dump_priority_levels", "300,").await;
 
-    let lease = |name: &str| json!({"metadata": {"name": name, "namespace": "kube-system"}, "spec": {"holderIdentity": "me"}});
     let leader = Arc::new(User::new("system:kube-controller-manager", &["system:authenticated"]));
     let node = Arc::new(User::new("system:node:n", &["system:nodes", "system:authenticated"]));
-    for n in 0..20 {
-        for user in [&leader, &node] {
-            let name = format!("{}-{n}", if Arc::ptr_eq(user, &leader) { "leader" } else { "node" });
-            let renewed = tokio::time::timeout(Duration::from_secs(20), s.send_as(user, "POST", LEASES, lease(&name))).await;
-            assert_eq!(renewed.expect("a lease is not made to wait").status(), 201);
+    for (user, namespace, name) in [(&leader, "kube-system", "leader"), (&node, "kube-node-lease", "n")] {
+        let leases = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases");
+        let mut lease = json!({"metadata": {"name": name}, "spec": {"holderIdentity": "me"}});
+        for n in 0..20 {
+            let (method, uri) = if n == 0 { ("POST", leases.clone()) } else { ("PUT", format!("{leases}/{name}")) };
+            lease["spec"]["leaseTransitions"] = json!(n);
+            let renewed = tokio::time::timeout(Duration::from_secs(20), s.send_as(user, method, &uri, lease)).await;
+            lease = read(renewed.expect("a lease is not made to wait")).await.expect(if n == 0 { 201 } else { 200 });
         }
     }
     // Another of her kind waits for his turn, which comes before most of hers.

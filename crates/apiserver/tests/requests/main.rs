@@ -13,6 +13,7 @@ mod custom;
 mod encryption;
 mod flow;
 mod hooks;
+mod idle;
 mod kinds;
 mod listener;
 mod lists;

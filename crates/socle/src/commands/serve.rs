@@ -9,7 +9,6 @@ use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, File};
 use std::future::Future;
 use std::io::Write;
-use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -83,7 +82,7 @@ where
     };
     let _ = fs::remove_file(layout.ready());
     stop.cancel();
-    running.drain(Duration::from_secs(5)).await;
+    running.drain().await;
     match failed {
         None => Ok(()),
         Some(error) => Err(error),

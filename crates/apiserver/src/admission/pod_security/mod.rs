@@ -40,6 +40,9 @@ fn evaluate(standard: &Standard, pod: &Value) -> Option<Found> {
     (!found.0.is_empty()).then_some(found)
 }
 
+/// What this plugin's audit annotations begin with.
+const ANNOTATION: &str = "pod-security.kubernetes.io/";
+
 pub struct PodSecurity;
 
 #[async_trait]
@@ -84,6 +87,9 @@ fn policy_of(request: &Request<'_>) -> Option<Policy> {
 
 fn pod(request: &Request<'_>, pod: &Value) -> Result<(), ApiError> {
     let Some(policy) = policy_of(request) else { return Ok(()) };
+    if request.server.inner.audit.is_some() {
+        request.warnings.annotate(format!("{ANNOTATION}enforce-policy"), policy.enforce.to_string());
+    }
     if let Some(found) = evaluate(&policy.enforce, pod) {
         return Err(request.forbidden(format!("violates PodSecurity \"{}\": {}", policy.enforce, found.text())));
     }
@@ -92,6 +98,12 @@ fn pod(request: &Request<'_>, pod: &Value) -> Result<(), ApiError> {
 }
 
 fn warn(request: &Request<'_>, policy: &Policy, pod: &Value) {
+    if request.server.inner.audit.is_some()
+        && let Some(found) = evaluate(&policy.audit, pod)
+    {
+        let violations = format!("would violate PodSecurity \"{}\": {}", policy.audit, found.text());
+        request.warnings.annotate(format!("{ANNOTATION}audit-violations"), violations);
+    }
     if let Some(found) = evaluate(&policy.warn, pod) {
         request.warnings.add(format!("would violate PodSecurity \"{}\": {}", policy.warn, found.text()));
     }

@@ -38,6 +38,7 @@ impl fmt::Display for Standard {
 pub struct Policy {
     pub enforce: Standard,
     pub warn: Standard,
+    pub audit: Standard,
 }
 
 impl Policy {
@@ -70,13 +71,12 @@ impl Policy {
             (named.is_some(), Standard { level, minor })
         };
         let (_, enforce) = read("enforce", true);
-        // Nothing is audited, but what is said about it has to mean something.
-        read("audit", false);
+        let (_, audit) = read("audit", false);
         let (says, mut warn) = read("warn", false);
         if !says && enforce.level > warn.level {
             warn = enforce;
         }
-        (Self { enforce, warn }, errors)
+        (Self { enforce, warn, audit }, errors)
     }
 }
 
