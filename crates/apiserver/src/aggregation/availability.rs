@@ -124,7 +124,7 @@ pub async fn write(server: &ApiServer, name: &str, condition: &Condition) -> Res
         set(object, condition);
         Ok(())
     };
-    match server.update_object(&resource, "", name, change).await {
+    match server.update_status(&resource, "", name, change).await {
         Err(error) if error.code != 404 => Err(error),
         _ => Ok(()),
     }

@@ -7,7 +7,7 @@ use meta::{ApiError, GroupResource, time, value};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::time::Duration;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 /// Changes often come together.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -22,7 +22,8 @@ pub async fn start(server: &ApiServer) -> Result<(), ApiError> {
     let server = server.clone();
     let stop = server.inner.stop.clone();
     tokio::spawn(stop.run_until_cancelled_owned(async move {
-        let mut period = tokio::time::interval(server.inner.flow.lending());
+        let lending = server.inner.flow.lending();
+        let mut period = tokio::time::interval_at(Instant::now() + lending, lending);
         period.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let [of_levels, of_schemas] = &mut changes;
