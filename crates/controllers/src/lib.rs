@@ -11,6 +11,7 @@ mod deployment;
 mod disruption;
 mod endpoints;
 mod endpointslice;
+mod endpointslicemirroring;
 mod expectations;
 mod garbage;
 mod job;
@@ -53,6 +54,7 @@ const ALL: &[(&str, Start)] = &[
     ("statefulset-controller", |context| Box::pin(statefulset::run(context))),
     ("garbage-collector-controller", |context| Box::pin(garbage::run(context))),
     ("endpoints-controller", |context| Box::pin(endpoints::run(context))),
+    ("endpointslice-mirroring-controller", |context| Box::pin(endpointslicemirroring::run(context))),
     ("endpointslice-controller", |context| Box::pin(endpointslice::run(context))),
     ("namespace-controller", |context| Box::pin(namespace::run(context))),
     ("serviceaccount-controller", |context| Box::pin(serviceaccount::run(context))),
