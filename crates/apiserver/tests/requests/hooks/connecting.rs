@@ -1,6 +1,7 @@
 use super::backend::*;
 use super::*;
 
+/// Behaviour: [sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] should be able to deny attaching pod
 #[tokio::test(flavor = "multi_thread")]
 async fn attaching_to_a_pod_can_be_denied() {
     let (s, _dir) = server().await;

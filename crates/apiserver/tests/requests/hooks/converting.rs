@@ -84,6 +84,7 @@ fn link(version: &str, name: &str) -> Value {
     link
 }
 
+/// Behaviour: [sig-api-machinery] CustomResourceConversionWebhook [Privileged:ClusterAdmin] should be able to convert from CR v1 to CR v2
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_is_read_written_and_watched_in_either_version() {
     let backend = Backend::start(|_, asked| convert(asked)).await;
@@ -108,6 +109,7 @@ async fn an_object_is_read_written_and_watched_in_either_version() {
     assert!(events.iter().all(|e| e["object"]["port"].is_string()), "{events:?}");
 }
 
+/// Behaviour: [sig-api-machinery] CustomResourceConversionWebhook [Privileged:ClusterAdmin] should be able to convert a non homogeneous list of CRs
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_is_of_one_version_whatever_its_objects_are_stored_in() {
     let backend = Backend::start(|_, asked| convert(asked)).await;
@@ -167,6 +169,11 @@ async fn versions_that_differ_by_name_keep_to_the_one_that_is_asked_for() {
     s.patch(&format!("{V2}/one"), MERGE, json!({"host": "x"})).await.expect(200);
 }
 
+/// Behaviour: [sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] should be able to deny custom resource creation, update and deletion
+/// Behaviour: [sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] should mutate custom resource
+/// Behaviour: [sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] should mutate custom resource with pruning
+/// Behaviour: [sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] should deny crd creation
+/// Behaviour: [sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] should mutate custom resource with different stored version
 #[tokio::test(flavor = "multi_thread")]
 async fn webhooks_deny_and_change_custom_resources_whatever_version_stores() {
     let backend = Backend::start(|path, asked| match path {

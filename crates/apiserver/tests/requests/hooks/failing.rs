@@ -9,6 +9,7 @@ async fn message(s: &Server, name: &str) -> String {
     s.post(MAPS, map(name, json!({}))).await.expect(500)["message"].as_str().unwrap().to_string()
 }
 
+/// Behaviour: [sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] should honor timeout
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_that_hangs_ends_at_its_timeout() {
     let (s, _dir) = server().await;
@@ -27,6 +28,7 @@ async fn a_webhook_that_hangs_ends_at_its_timeout() {
     s.post(MAPS, map("a", json!({}))).await.expect(201);
 }
 
+/// Behaviour: [sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] should unconditionally reject operations on fail closed webhook
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_that_is_down_or_not_to_be_trusted_fails_closed_or_open() {
     let (s, _dir) = server().await;

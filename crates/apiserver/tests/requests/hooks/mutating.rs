@@ -17,6 +17,7 @@ fn create() -> Value {
     json!([rule(&["CREATE"], "", &["configmaps"])])
 }
 
+/// Behaviour: [sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] should mutate configmap
 #[tokio::test(flavor = "multi_thread")]
 async fn each_webhook_sees_what_the_one_before_has_made() {
     let (s, _dir) = server().await;
@@ -53,6 +54,7 @@ async fn a_webhook_that_asks_for_it_is_called_again_after_others_changed_the_obj
     assert_eq!(made["data"]["zero"], "yes");
 }
 
+/// Behaviour: [sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] should mutate pod and apply defaults after mutation
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_webhook_adds_is_defaulted_and_pruned() {
     let (s, _dir) = server().await;

@@ -6,6 +6,7 @@ fn denies(asked: &Value) -> Reply {
     if object["data"]["bad"].is_string() { deny(asked, "it is bad") } else { allow(asked) }
 }
 
+/// Behaviour: [sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] should be able to deny pod and configmap creation
 #[tokio::test(flavor = "multi_thread")]
 async fn creations_updates_and_patches_are_denied_in_the_webhooks_words() {
     let (s, _dir) = server().await;
@@ -74,6 +75,9 @@ async fn deletes_are_denied_one_by_one_and_collections_object_by_object() {
     assert!(asked.iter().any(|a| a.get("name").is_none()), "a collection's delete names no object");
 }
 
+/// Behaviour: [sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] listing validating webhooks should work
+/// Behaviour: [sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] patching/updating a validating webhook should work
+/// Behaviour: [sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] should not be able to mutate or prevent deletion of webhook configuration objects
 #[tokio::test(flavor = "multi_thread")]
 async fn configurations_are_listed_changed_and_never_asked_about_themselves() {
     let (s, _dir) = server().await;
