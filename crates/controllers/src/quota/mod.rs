@@ -69,13 +69,26 @@ fn concerned<K: Object>(
 ) -> impl Fn(&Change<K>) -> Vec<Key> + Send + 'static {
     let quotas = quotas.clone();
     move |change| {
-        if let (Some(old), Some(new)) = (&change.old, &change.new)
-            && !differs(old, new)
-        {
+        // What is new has been counted before it was stored.
+        let due = match (&change.old, &change.new) {
+            (Some(old), Some(new)) => differs(old, new),
+            (old, _) => old.is_some(),
+        };
+        if !due {
             return Vec::new();
         }
         let namespace = change.object().and_then(|o| o.meta().namespace.clone()).unwrap_or_default();
         quotas.list_in(&namespace).iter().map(|q| Key::of(&**q)).collect()
+    }
+}
+
+/// A quota is new, asks for something else, or its status speaks of something else than it asks for.
+fn is_due(change: &Change<ResourceQuota>) -> bool {
+    let asked = |quota: &ResourceQuota| quota.spec.as_ref().and_then(|s| s.hard.clone()).unwrap_or_default();
+    let told = |quota: &ResourceQuota| quota.status.as_ref().and_then(|s| s.hard.clone()).unwrap_or_default();
+    match (&change.old, &change.new) {
+        (Some(old), Some(new)) => old.spec != new.spec || asked(new) != told(new),
+        (_, new) => new.is_some(),
     }
 }
 
@@ -96,7 +109,8 @@ pub async fn run(context: Context) {
     tokio::join!(quotas.synced(), all_pods.synced(), services.synced(), claims.synced());
     let queue: Queue<Key> = Queue::new();
     let counted = Counted::start(&context, &queue, &quotas).await;
-    context.feed(&quotas, &queue, itself);
+    // What admission has counted is newer than the caches here; counting after it would take it back.
+    context.feed(&quotas, &queue, |change: &Change<ResourceQuota>| if is_due(change) { itself(change) } else { Vec::new() });
     let scope = |p: &Pod| p.spec.as_ref().and_then(|s| s.active_deadline_seconds);
     let resized = |a: &Pod, b: &Pod| a.metadata.generation != b.metadata.generation;
     context.feed(
