@@ -88,9 +88,7 @@ async fn once(task: &Task<'_>, mut object: Value) -> Result<Value, ApiError> {
     let meta = object.get("metadata").unwrap_or(&Value::Null);
     let mut errors =
         object_meta(meta, &FieldPath::new("metadata"), task.resource.namespaced(), &|name, prefix| kind.check_name(name, prefix));
-    if !task.resource.custom {
-        errors.extend(super::finalizers(meta));
-    }
+    errors.extend(super::finalizers(task, meta));
     errors.extend(kind.validate(&object));
     errors.extend(kind.validate_create(&object));
     if !errors.is_empty() {

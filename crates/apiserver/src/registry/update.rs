@@ -224,9 +224,7 @@ fn validate(task: &Task<'_>, name: &str, part: Part, new: &Value, old: &Value) -
                 let check = |name: &str, prefix: bool| kind.check_name(name, prefix);
                 let all = object_meta(meta, &path, task.resource.namespaced(), &check);
                 errors.0.extend(all.0.into_iter().filter(|e| e.path.as_str().starts_with("metadata.finalizers")));
-                if !task.resource.custom {
-                    errors.extend(super::finalizers(meta));
-                }
+                errors.extend(super::finalizers(task, meta));
             }
             errors.extend(kind.validate(new));
             errors.extend(kind.validate_update(new, old));
