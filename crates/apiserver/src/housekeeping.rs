@@ -115,7 +115,6 @@ fn first_address(cidr: &str) -> Option<Ipv4Addr> {
 }
 
 pub fn start(server: &ApiServer, config: &Config) {
-    tokio::spawn(crate::admission::check_types(server.clone(), server.inner.stop.clone()));
     tokio::spawn(compaction::run(server.clone()));
     tokio::spawn(follow_encryption(server.clone()));
     tokio::spawn(identity::run(server.clone(), config.identity.clone()));

@@ -269,6 +269,7 @@ async fn api_server(
     })
     .await?;
     tasks.spawn(apiserver::custom::run(server.clone(), stop.clone()));
+    tasks.spawn(apiserver::admission::check_types(server.clone(), stop.clone()));
     tasks.spawn(apiserver::aggregation::run(server.clone(), stop.clone()));
     tasks.spawn(apiserver::allocate::release(server.clone(), stop.clone()));
 

@@ -172,6 +172,7 @@ async fn a_message_that_cannot_be_made_gives_way_to_the_expression() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policys_status_tells_what_cannot_be_right_by_the_schemas() {
     let (s, _dir) = server().await;
+    tokio::spawn(apiserver::admission::check_types(s.api.clone(), s.stop.clone()));
     let checked = async |name: &str| {
         let uri = format!("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/{name}");
         for _ in 0..200 {
