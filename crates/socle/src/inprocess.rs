@@ -68,3 +68,6 @@ impl tower::Service<Request<kube::client::Body>> for InProcess {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! What may I do here? (`kubectl auth can-i --list`)
 
 use super::{AUTHORIZATION, answer, read};
+use crate::auth::node;
 use crate::auth::rbac::{Rbac, Rule};
 use crate::body::Body;
 use crate::handlers::{Context, Handler};
@@ -28,11 +29,15 @@ impl Handler for RulesReviews {
             }
             rule
         };
-        let status = json!({
+        let mut status = json!({
             "resourceRules": resources.iter().map(resource).collect::<Vec<Value>>(),
             "nonResourceRules": other.iter().map(|r| json!({"verbs": r.verbs, "nonResourceURLs": r.paths})).collect::<Vec<Value>>(),
             "incomplete": false,
         });
+        if node::identity(&context.attributes.user).is_some() {
+            status["incomplete"] = true.into();
+            status["evaluationError"] = "node authorizer does not support user rule resolution".into();
+        }
         value::set(&mut object, &["status"], status);
         answer(&headers, object, &format!("{AUTHORIZATION}/v1"), "SelfSubjectRulesReview")
     }

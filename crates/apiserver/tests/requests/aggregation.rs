@@ -13,6 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 const GROUP: &str = "wardle.example.com";
@@ -66,7 +67,7 @@ async fn wardle(proxies: &Authority, own: &Authority, hangs: bool, stop: Cancell
                     }
                     Ok::<_, Infallible>(respond(request).await)
                 });
-                let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
             }));
         }
     }));
@@ -95,6 +96,15 @@ async fn respond(request: Request<Incoming>) -> Response<Body> {
     }
     if !path.starts_with(PATH) {
         return Response::builder().status(404).body(body::empty()).unwrap();
+    }
+    if path.ends_with("/connect") {
+        let upgrade = hyper::upgrade::on(Request::from_parts(parts, sent));
+        tokio::spawn(async move {
+            let (mut read, mut write) = tokio::io::split(TokioIo::new(upgrade.await.unwrap()));
+            let _ = tokio::io::copy(&mut read, &mut write).await;
+        });
+        let answer = Response::builder().status(101).header("connection", "upgrade").header("upgrade", "echo");
+        return answer.body(body::empty()).unwrap();
     }
     let sent = sent.collect().await.unwrap().to_bytes();
     answer(json!({"method": parts.method.as_str(), "uri": parts.uri.to_string(), "user": header("x-remote-user"),
@@ -181,6 +191,39 @@ async fn an_aggregated_server_answers_for_its_version() {
     it.server.delete(&format!("{REGISTRATIONS}/v1alpha1.{GROUP}"), Value::Null).await.expect(200);
     it.server.until(PATH, |a| a.code == 404).await;
     it.server.stop.cancel();
+}
+
+#[tokio::test]
+async fn a_connection_is_handed_over_when_both_sides_agree() {
+    let it = setting().await;
+    let own = authority("wardle");
+    let stop = CancellationToken::new();
+    let port = wardle(&it.proxies, &own, false, stop.clone()).await;
+    it.service("wardle").await;
+    it.register(GROUP, "wardle", port, &own).await;
+    it.reason(GROUP, "Passed").await;
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let api = it.server.api.clone();
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Arc::new(User::system("test")));
+        let api = api.clone();
+        async move { Ok::<_, Infallible>(api.handle(request.map(body::wrap)).await) }
+    });
+    let serving = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), service).with_upgrades();
+    tokio::spawn(serving);
+    let (mut client, connection) = hyper::client::conn::http1::handshake(TokioIo::new(near)).await.unwrap();
+    tokio::spawn(connection.with_upgrades());
+    let request = Request::get(format!("{PATH}/namespaces/default/flunders/a/connect")).header("host", "x");
+    let request = request.header("connection", "upgrade").header("upgrade", "echo").body(body::empty()).unwrap();
+    let answer = client.send_request(request).await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.headers()["upgrade"].as_bytes()), (101, "echo".as_bytes()));
+    let mut stream = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
+    stream.write_all(b"there and back").await.unwrap();
+    let mut said = [0; 14];
+    stream.read_exact(&mut said).await.unwrap();
+    assert_eq!(&said, b"there and back");
+    it.server.stop.cancel();
+    stop.cancel();
 }
 
 #[tokio::test]
