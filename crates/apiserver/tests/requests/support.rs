@@ -250,11 +250,15 @@ impl Server {
 
     /// Events until `enough` of them.
     pub async fn events(&self, uri: &str, enough: usize) -> Vec<Value> {
+        self.events_until(uri, |events| events.len() >= enough).await
+    }
+
+    pub async fn events_until(&self, uri: &str, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let answer = self.send("GET", uri, &[], String::new()).await;
         assert_eq!(answer.status(), 200, "{uri}");
         let mut stream = answer.into_body().into_data_stream();
         let (mut bytes, mut events) = (Vec::new(), Vec::new());
-        while events.len() < enough {
+        while !enough(&events) {
             let next = tokio::time::timeout(Duration::from_secs(20), stream.next()).await;
             let Some(chunk) = next.unwrap_or_else(|_| panic!("{uri}: only {events:?}")) else { break };
             bytes.extend_from_slice(&chunk.unwrap());
