@@ -23,7 +23,7 @@ async fn a_pod_is_given_its_account_bound_once_and_ends_with_grace() {
     bind(&s, "p").await.expect(409);
     let uri = format!("{PODS}/p");
     let bound = s.get(&uri).await.expect(200);
-    assert_eq!(bound["spec"]["nodeName"], "n");
+    assert_eq!((&bound["spec"]["nodeName"], &bound["metadata"]["generation"]), (&json!("n"), &json!(1)));
     assert_eq!(bound["status"]["conditions"][0]["type"], "PodScheduled");
     s.delete(&uri, Value::Null).await.expect(200);
     let ending = s.get(&uri).await.expect(200);

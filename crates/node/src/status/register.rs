@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::cri::Runtime;
 use crate::pods::RuntimeState;
 use k8s_openapi::api::core::v1::{
-    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus, Taint,
+    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -25,7 +25,6 @@ const LOOK: Duration = Duration::from_secs(10);
 /// While the node is not ready something is about to change.
 const LOOK_SOON: Duration = Duration::from_millis(100);
 const MOST_IMAGES: usize = 50;
-const NOT_READY: &str = "node.kubernetes.io/not-ready";
 
 pub struct Reporter {
     pub config: Arc<Config>,
@@ -193,24 +192,7 @@ impl Reporter {
         };
         let patch = serde_json::json!({"status": status});
         nodes.patch_status(&config.node_name, &PatchParams::default(), &Patch::Strategic(&patch)).await?;
-        if now.ready.is_ok() {
-            // Where nodes may not change their taints, a controller does it.
-            if let Err(error) = self.lift_taint(nodes, &node).await {
-                tracing::debug!(%error, "the taint of a node that was not ready stays");
-            }
-        }
         Ok(())
-    }
-
-    /// A node that says that it is ready is ready, also where no controller looks after its taints.
-    async fn lift_taint(&self, nodes: &Api<Node>, node: &Node) -> kube::Result<()> {
-        let taints: Vec<Taint> = node.spec.as_ref().and_then(|s| s.taints.clone()).unwrap_or_default();
-        if !taints.iter().any(|t| t.key == NOT_READY) {
-            return Ok(());
-        }
-        let left: Vec<Taint> = taints.into_iter().filter(|t| t.key != NOT_READY).collect();
-        let patch = serde_json::json!({"spec": {"taints": left}});
-        nodes.patch(&self.config.node_name, &PatchParams::default(), &Patch::Merge(&patch)).await.map(drop)
     }
 }
 

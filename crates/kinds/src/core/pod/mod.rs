@@ -8,7 +8,7 @@ mod subresources;
 mod update;
 
 use super::pod_template::{self, Place};
-use crate::kind::built_in;
+use crate::kind::{built_in, differs};
 use crate::rules::{get, path};
 use crate::{Column, Kind, Names, Scope, Subresource, table};
 use jiff::Timestamp;
@@ -34,6 +34,11 @@ impl Kind for Pod {
 
     fn has_generation(&self) -> bool {
         true
+    }
+
+    /// A binding is not a change that anybody asked of the pod's spec.
+    fn bumps_generation(&self, new: &Value, old: &Value) -> bool {
+        differs(get(new, "spec"), get(old, "spec"), &["nodeName"])
     }
 
     fn default(&self, object: &mut Value) {
