@@ -6,7 +6,7 @@ use crate::admission::Operation;
 use meta::validate::object_meta;
 use meta::{ApiError, FieldPath, time, value};
 use rand::RngExt;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Without vowels and what looks like another, so that no words come out.
 const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -78,6 +78,13 @@ async fn once(task: &Task<'_>, mut object: Value) -> Result<Value, ApiError> {
         admission.take(&request, &mut object, None).await?;
     }
     kind.prepare_create(&mut object);
+    // There in every built-in kind that has one, for patches to have something to put theirs into.
+    if task.resource.has_status
+        && !task.resource.custom
+        && let Value::Object(map) = &mut object
+    {
+        map.entry("status").or_insert_with(|| Value::Object(Map::new()));
+    }
     if task.admit {
         kind.stamp_requester(&mut object, &requester(&task.attributes.user));
     }

@@ -25,6 +25,10 @@ async fn a_pod_is_given_its_account_bound_once_and_ends_with_grace() {
     let bound = s.get(&uri).await.expect(200);
     assert_eq!((&bound["spec"]["nodeName"], &bound["metadata"]["generation"]), (&json!("n"), &json!(1)));
     assert_eq!(bound["status"]["conditions"][0]["type"], "PodScheduled");
+    // An empty status is there from the start.
+    let budget = json!({"metadata": {"name": "b"}, "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"a": "x"}}}});
+    let made = s.post("/apis/policy/v1/namespaces/default/poddisruptionbudgets", budget).await.expect(201);
+    assert_eq!(made["status"], json!({}));
     s.delete(&uri, Value::Null).await.expect(200);
     let ending = s.get(&uri).await.expect(200);
     assert!(ending["metadata"]["deletionTimestamp"].is_string());
