@@ -38,12 +38,28 @@ impl Handler for Evictions {
             budget(context, &tree, dry_run).await?;
         }
         if !dry_run {
+            // Told before, for a Job's failure policy to know why its pod ends.
+            context.server.update_status(&pods, namespace, name, |p: &mut Value| target(p, &pods, pod.uid())).await?;
             let grace = value::int(&eviction, &["deleteOptions", "gracePeriodSeconds"]);
             context.server.delete_object(&pods, namespace, name, Some(pod.uid()), grace).await?;
         }
         let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
         Ok(crate::negotiate::output(&parts.headers, &query, false)?.respond(StatusCode::CREATED, &status))
     }
+}
+
+fn target(pod: &mut Value, pods: &GroupResource, uid: &str) -> Result<(), ApiError> {
+    if value::text(pod, &["metadata", "uid"]) != uid {
+        return Err(ApiError::conflict(pods, value::text(pod, &["metadata", "name"]), "the pod was replaced by another of its name"));
+    }
+    let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting", "lastTransitionTime": time::now(),
+        "observedGeneration": value::int(pod, &["metadata", "generation"]).unwrap_or(0)});
+    let mut conditions = value::items(pod, &["status", "conditions"]).to_vec();
+    conditions.retain(|c| value::text(c, &["type"]) != "DisruptionTarget");
+    conditions.push(condition);
+    value::set(pod, &["status", "conditions"], conditions);
+    Ok(())
 }
 
 fn ready(pod: &Value) -> bool {

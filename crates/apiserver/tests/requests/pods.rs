@@ -78,7 +78,11 @@ async fn an_eviction_spends_the_budget_and_is_then_refused() {
         s.post(&format!("{PODS}/{name}/eviction"), body).await
     };
     evict("p").await.expect(201);
-    assert!(s.get(&format!("{PODS}/p")).await.expect(200)["metadata"]["deletionTimestamp"].is_string());
+    let evicted = s.get(&format!("{PODS}/p")).await.expect(200);
+    assert!(evicted["metadata"]["deletionTimestamp"].is_string());
+    let conditions = evicted["status"]["conditions"].as_array().unwrap();
+    let target = conditions.iter().find(|c| c["type"] == "DisruptionTarget").unwrap();
+    assert_eq!((&target["status"], &target["reason"]), (&json!("True"), &json!("EvictionByEvictionAPI")));
     let refused = evict("q").await.expect(429);
     assert_eq!(refused["details"]["causes"][0]["reason"], "DisruptionBudget");
 }
