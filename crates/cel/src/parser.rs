@@ -9,7 +9,8 @@ use crate::macros;
 const LENGTH: usize = 100_000;
 /// How deep an expression may be nested.
 const DEPTH: u32 = 250;
-const RESERVED: [&str; 17] = [
+/// Kept for later by the language: no identifier may be one of them.
+pub const RESERVED: [&str; 17] = [
     "as",
     "break",
     "const",

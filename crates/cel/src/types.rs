@@ -117,33 +117,12 @@ impl fmt::Display for Type {
     }
 }
 
-const WORDS: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
+/// Words of the language itself; those that it keeps for later are the parser's.
+const WORDS: [&str; 4] = ["true", "false", "null", "in"];
 
 /// A field's name as expressions write it, or none where they have no way to.
 pub fn escape(name: &str) -> Option<String> {
-    if WORDS.contains(&name) {
+    if WORDS.iter().chain(&crate::parser::RESERVED).any(|word| *word == name) {
         return Some(format!("__{name}__"));
     }
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
