@@ -20,7 +20,8 @@ use apiserver::listener::Limits;
 use apiserver::{ApiServer, Authenticator, Authorizer, Core, Handlers, Objects, User};
 use client::{Informers, Recorder};
 use ipnet::Ipv4Net;
-use k8s_openapi::api::core::v1::Node;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, NodeCondition};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -155,12 +156,13 @@ pub async fn start(platform: &Platform, layout: &Layout, say: &Say, stop: Cancel
     config.api_port = platform.node.kubelet_port;
     let runtime: Arc<dyn node::cri::Runtime> = Arc::new(node::cri::Grpc::new(&config.cri_socket));
     let claims = Arc::new(node::volumes::BoundClaims::new(node_client.clone(), None));
+    let started = Timestamp::now();
     let agent = node::Node::start(config, &Informers::new(node_client), runtime.clone(), claims, stop.clone());
     let pods = agent.pods();
     tasks.spawn(agent.join());
     kubelet_api(platform, &pki, &node_name, node_address, pods, runtime, &tasks, stop.clone()).await?;
 
-    wait_for_node(&informers, &node_name, say).await;
+    wait_for_node(&informers, &node_name, started, say).await;
     ingress_waits.iter().for_each(|trouble| say.line(trouble));
     if platform.ingress.enabled && ingress_waits.is_empty() {
         say.line(format!(
@@ -315,14 +317,16 @@ async fn kubelet_api(
     Ok(())
 }
 
-async fn wait_for_node(informers: &Informers, name: &str, say: &Say) {
+/// Until this process has told that the node is ready: what one before it told does not count.
+async fn wait_for_node(informers: &Informers, name: &str, since: Timestamp, say: &Say) {
     let nodes = informers.of::<Node>();
     let mut changes = nodes.changes();
     let ready = async {
         while let Some(change) = changes.recv().await {
             let Some(node) = change.new.filter(|n| n.metadata.name.as_deref() == Some(name)) else { continue };
             let conditions = node.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
-            if conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True") {
+            let told = |c: &NodeCondition| c.last_heartbeat_time.as_ref().is_some_and(|at| at.0.as_second() >= since.as_second());
+            if conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True" && told(c)) {
                 return;
             }
         }

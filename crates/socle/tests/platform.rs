@@ -446,11 +446,14 @@ spec:
 
 /// A port of the ingress that another process holds is told, waited for and taken when it is free.
 fn the_ingress_waits_for_its_port(cluster: &mut Cluster, flags: &[&str]) {
+    let since = ["get", "nodes", "-o", "jsonpath={.items[0].status.conditions[?(@.type=='Ready')].lastTransitionTime}"];
+    let before = cluster.kubectl(&since);
     cluster.kill();
     let holder = std::net::TcpListener::bind("0.0.0.0:80").expect("the port is free while socle is away");
     cluster.up(flags);
     assert!(cluster.log().contains("the ingress waits for 0.0.0.0:80"), "{}", cluster.log());
     assert!(cluster.kubectl(&["get", "nodes"]).contains(" Ready "));
+    assert_eq!(cluster.kubectl(&since), before, "a restart is not told as an absence");
     drop(holder);
     assert!(wait(Duration::from_secs(30), || get("nobody.localhost", "/").is_err_and(|answer| answer.starts_with("HTTP/1.1 404"))));
 }

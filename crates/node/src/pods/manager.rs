@@ -21,8 +21,9 @@ const HOUSEKEEPING: Duration = Duration::from_secs(10);
 /// In rounds of housekeeping: how often it is checked that no event was missed.
 const CHECKED: u64 = 6;
 
-/// Whether the runtime answers; `Err` says why not.
-pub type RuntimeState = std::result::Result<(), String>;
+/// Whether the runtime answers; `Err` says why not. `None` until it has been asked: a node that was
+/// ready before a restart is not told to be otherwise for want of an answer.
+pub type RuntimeState = Option<std::result::Result<(), String>>;
 
 pub struct Manager {
     core: Arc<Core>,
@@ -32,8 +33,7 @@ pub struct Manager {
 
 impl Manager {
     pub fn new(core: Arc<Core>) -> Arc<Self> {
-        let runtime = watch::Sender::new(Err("container runtime status check may not have completed yet".to_string()));
-        Arc::new(Self { core, workers: Mutex::default(), runtime })
+        Arc::new(Self { core, workers: Mutex::default(), runtime: watch::Sender::new(None) })
     }
 
     pub fn runtime_state(&self) -> watch::Receiver<RuntimeState> {
@@ -75,7 +75,7 @@ impl Manager {
                     }
                     RuntimeEvent::Down(why) => {
                         tracing::warn!(why, "the container runtime is down");
-                        drop(self.runtime.send_replace(Err(why)));
+                        drop(self.runtime.send_replace(Some(Err(why))));
                     }
                     RuntimeEvent::Changed { id } => {
                         let uid = self.core.index.lock().get(&id).cloned();
@@ -139,7 +139,7 @@ impl Manager {
     /// Learns what the runtime holds. `None` if it is gone again already.
     async fn up(&self) -> Option<HashSet<String>> {
         let known = self.inventory().await.inspect_err(|error| tracing::debug!(%error, "the runtime does not tell what it has")).ok();
-        drop(self.runtime.send_replace(Ok(())));
+        drop(self.runtime.send_replace(Some(Ok(()))));
         known
     }
 

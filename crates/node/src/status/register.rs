@@ -22,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 const REPORT: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_secs(10);
+/// How long the runtime may take to be heard of first, before the node is told to be not ready.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// While the node is not ready something is about to change.
 const LOOK_SOON: Duration = Duration::from_millis(100);
 const MOST_IMAGES: usize = 50;
@@ -43,7 +45,13 @@ pub async fn run(reporter: Reporter, mut runtime: watch::Receiver<RuntimeState>,
     let mut told: Option<Told> = None;
     let mut waits = 0u32;
     loop {
-        let state = runtime.borrow_and_update().clone();
+        let known = runtime.wait_for(Option::is_some);
+        let state = match stop.run_until_cancelled(tokio::time::timeout(PATIENCE, known)).await {
+            Some(Ok(Ok(state))) => state.clone(),
+            Some(Err(_)) => None,
+            None | Some(Ok(Err(_))) => return,
+        };
+        let state = state.unwrap_or_else(|| Err("container runtime status check may not have completed yet".to_string()));
         let now = reporter.look(state).await;
         let ready = now.ready.is_ok();
         if told.as_ref().is_none_or(|t| t.differs(&now) || t.at.elapsed() >= REPORT) {
@@ -92,7 +100,7 @@ impl Told {
 }
 
 impl Reporter {
-    async fn look(&self, state: RuntimeState) -> Told {
+    async fn look(&self, state: Result<(), String>) -> Told {
         let answer = match state {
             Ok(()) => self.runtime.status().await.map_err(|e| e.to_string()),
             Err(why) => Err(why),
