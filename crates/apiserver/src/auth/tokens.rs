@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{Request, Response};
 use jiff::Timestamp;
 use meta::{ApiError, GroupResource, value};
@@ -258,9 +259,11 @@ impl Tokens {
     }
 
     /// The two documents by which others verify these tokens.
-    pub fn register(&self, handlers: &mut Handlers) {
-        handlers.route("/openid/v1/jwks", Arc::new(Document("application/jwk-set+json", self.jwks().to_string())));
-        handlers.route("/.well-known/openid-configuration", Arc::new(Document("application/json", self.discovery().to_string())));
+    pub fn register(self: &Arc<Self>, handlers: &mut Handlers) {
+        let keys = Document { tokens: self.clone(), content: "application/jwk-set+json", text: Self::jwks };
+        let configuration = Document { tokens: self.clone(), content: "application/json", text: Self::discovery };
+        handlers.route("/openid/v1/jwks", Arc::new(keys));
+        handlers.route("/.well-known/openid-configuration", Arc::new(configuration));
     }
 }
 
@@ -271,13 +274,18 @@ fn read(token: &str, part: usize) -> Option<Value> {
     serde_json::from_slice(&BASE64.decode(text).ok()?).ok()
 }
 
-struct Document(&'static str, String);
+/// Written for each who asks: the keys change while the server runs.
+struct Document {
+    tokens: Arc<Tokens>,
+    content: &'static str,
+    text: fn(&Tokens) -> Value,
+}
 
 #[async_trait]
 impl Handler for Document {
     async fn handle(&self, _: &Context, _: Request<Body>) -> Result<Response<Body>, ApiError> {
-        let answer = Response::builder().header(http::header::CONTENT_TYPE, self.0);
-        answer.body(body::full(self.1.clone())).map_err(ApiError::internal)
+        let answer = Response::builder().header(CONTENT_TYPE, self.content).header(CACHE_CONTROL, "public, max-age=3600");
+        answer.body(body::full((self.text)(&self.tokens).to_string())).map_err(ApiError::internal)
     }
 }
 

@@ -9,6 +9,7 @@ mod definitions;
 mod discovery;
 mod events;
 mod fields;
+mod issuer;
 mod namespaces;
 mod operations;
 mod watchers;

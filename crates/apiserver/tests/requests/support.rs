@@ -52,6 +52,7 @@ impl Drop for Dir {
 #[derive(Clone)]
 pub struct Server {
     pub api: ApiServer,
+    pub tokens: Arc<auth::tokens::Tokens>,
     pub stop: CancellationToken,
 }
 
@@ -126,7 +127,7 @@ async fn build(
     reviews::register(&mut handlers, tokens.clone(), bootstrap.clone(), rbac.clone());
     let node = auth::node::NodeAuthorizer::start(objects);
     let (authenticator, authorizer): (Arc<dyn Authenticator>, Arc<dyn Authorizer>) = if secured {
-        let authenticator = auth::Union::<dyn Authenticator>(vec![Arc::new(bootstrap), tokens]);
+        let authenticator = auth::Union::<dyn Authenticator>(vec![Arc::new(bootstrap), tokens.clone()]);
         (Arc::new(authenticator), Arc::new(auth::Union::<dyn Authorizer>(vec![Arc::new(node), Arc::new(rbac)])))
     } else {
         (Arc::new(Open), Arc::new(Open))
@@ -147,7 +148,7 @@ async fn build(
         identity: format!("server-{number}"),
         stop: stop.clone(),
     };
-    Server { api: ApiServer::start(config).await.unwrap(), stop }
+    Server { api: ApiServer::start(config).await.unwrap(), tokens, stop }
 }
 
 /// The directory is free once everything of the server before has ended.
@@ -191,6 +192,18 @@ impl Server {
         }
         let request = request.body(body::full(if body.is_null() { String::new() } else { body.to_string() })).unwrap();
         read(self.api.handle(request).await).await
+    }
+
+    /// What somebody may see whom authorization only learns of in a moment.
+    pub async fn permitted(&self, method: &str, uri: &str, headers: &[(&str, &str)]) -> Value {
+        for _ in 0..200 {
+            let answer = self.bare(method, uri, headers, Value::Null).await;
+            if answer.code != 403 {
+                return answer.expect(200);
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("nobody may {method} {uri}")
     }
 
     /// Asks until the answer is as wanted.
