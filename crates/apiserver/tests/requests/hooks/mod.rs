@@ -1,6 +1,8 @@
 //! Admission webhooks, asked over TLS.
 
 pub mod backend;
+mod conditions;
+mod configurations;
 mod connecting;
 mod converting;
 mod failing;

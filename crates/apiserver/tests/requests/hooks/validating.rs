@@ -76,28 +76,6 @@ async fn deletes_are_denied_one_by_one_and_collections_object_by_object() {
     assert!(asked.iter().any(|a| a.get("name").is_none()), "a collection's delete names no object");
 }
 
-/// Behaviour: [sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] listing validating webhooks should work
-/// Behaviour: [sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] patching/updating a validating webhook should work
-/// Behaviour: [sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] should not be able to mutate or prevent deletion of webhook configuration objects
-#[tokio::test(flavor = "multi_thread")]
-async fn configurations_are_listed_changed_and_never_asked_about_themselves() {
-    let (s, _dir) = server().await;
-    let backend = Backend::start(|_, asked| deny(asked, "no")).await;
-    let all = json!([rule(&["*"], "*", &["*/*"])]);
-    for i in 0..3 {
-        s.validating(&format!("deny-{i}"), json!([hook("deny.example.com", backend.client("/"), all.clone(), json!({}))])).await;
-    }
-    assert_eq!(names(&s.get(&format!("{VALIDATING}?labelSelector=made%3Dhere")).await.expect(200)).len(), 3);
-    s.post(MAPS, map("a", json!({}))).await.expect(403);
-    let only = json!([{"op": "replace", "path": "/webhooks/0/rules/0/operations", "value": ["DELETE"]}]);
-    for i in 0..3 {
-        s.patch(&format!("{VALIDATING}/deny-{i}"), "application/json-patch+json", only.clone()).await.expect(200);
-    }
-    s.post(MAPS, map("a", json!({}))).await.expect(201);
-    s.delete(&format!("{VALIDATING}?labelSelector=made%3Dhere"), Value::Null).await.expect(200);
-    s.delete(&format!("{MAPS}/a"), Value::Null).await.expect(200);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn other_versions_count_where_the_policy_says_equivalent() {
     let (s, _dir) = server().await;
@@ -116,28 +94,4 @@ async fn other_versions_count_where_the_policy_says_equivalent() {
     let asked = backend.asked("/").remove(0);
     assert_eq!((&asked["kind"]["version"], &asked["requestKind"]["version"]), (&json!("v1"), &json!("v2")));
     assert_eq!(asked["object"]["spec"]["targetCPUUtilizationPercentage"], 70);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn match_conditions_keep_requests_from_a_webhook() {
-    let (s, _dir) = server().await;
-    let backend = Backend::start(|_, asked| deny(asked, "no")).await;
-    let rules = json!([rule(&["CREATE"], "", &["configmaps"])]);
-    let one = |condition: &str| {
-        let conditions = json!([{"name": "skip", "expression": condition}]);
-        json!([hook("deny.example.com", backend.client("/"), rules.clone(), json!({"matchConditions": conditions}))])
-    };
-    let refused = s.post(VALIDATING, json!({"metadata": {"name": "x"}, "webhooks": one("... [] bad expression")})).await.expect(422);
-    assert!(refused["message"].as_str().unwrap().contains("compilation failed"), "{refused}");
-    let made = s.validating("x", one("object.metadata.name != 'skip-me'")).await;
-    assert_eq!(made["webhooks"][0]["matchConditions"][0]["name"], "skip");
-    s.post(MAPS, map("skip-me", json!({}))).await.expect(201);
-    s.post(MAPS, map("other", json!({}))).await.expect(403);
-    s.delete(&format!("{VALIDATING}/x"), Value::Null).await.expect(200);
-    // What cannot be decided fails closed, without asking the webhook.
-    let asked = backend.asked("/").len();
-    s.validating("x", one("object.nothing == 1")).await;
-    let refused = s.post(MAPS, map("other", json!({}))).await.expect(403);
-    assert!(refused["message"].as_str().unwrap().contains("no such key: nothing"), "{refused}");
-    assert_eq!(backend.asked("/").len(), asked);
 }
