@@ -26,6 +26,13 @@ impl Server {
             .expect(201);
     }
 
+    /// A namespace with the label `watched`; where its kinds of `apps` are.
+    pub async fn watched_namespace(&self) -> &'static str {
+        let namespace = json!({"metadata": {"name": "watched", "labels": {"watched": "yes"}}});
+        self.post("/api/v1/namespaces", namespace).await.expect(201);
+        "/apis/apps/v1/namespaces/watched"
+    }
+
     pub async fn mutating_policy(&self, name: &str, spec: Value) -> Answer {
         let spec = with(json!({"reinvocationPolicy": "Never"}), spec);
         self.post(&format!("{GROUP}/mutatingadmissionpolicies"), json!({"metadata": {"name": name}, "spec": spec})).await
@@ -48,4 +55,10 @@ pub fn deployment(name: &str, replicas: u32) -> Value {
     let template = json!({"metadata": {"labels": {"a": "d"}}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
            "spec": {"replicas": replicas, "selector": {"matchLabels": {"a": "d"}}, "template": template}})
+}
+
+pub fn replica_set(name: &str, replicas: u32) -> Value {
+    let mut object = deployment(name, replicas);
+    object["kind"] = "ReplicaSet".into();
+    object
 }

@@ -33,6 +33,31 @@ async fn a_deployment_gets_what_a_configuration_applies() {
     assert!(containers.iter().all(|c| c["terminationMessagePolicy"] == "File"), "what is added is defaulted");
 }
 
+/// Behaviour: [sig-api-machinery] MutatingAdmissionPolicy [Privileged:ClusterAdmin] should mutate a Deployment
+/// Behaviour: [sig-api-machinery] MutatingAdmissionPolicy [Privileged:ClusterAdmin] should mutate a Deployment with annotations
+#[tokio::test(flavor = "multi_thread")]
+async fn deployments_of_the_namespaces_that_policy_and_binding_select_are_changed() {
+    let (s, _dir) = server().await;
+    let watched = s.watched_namespace().await;
+    let selector = json!({"namespaceSelector": {"matchLabels": {"watched": "yes"}}});
+    let annotate = r#"Object{metadata: Object.metadata{annotations: {"mutated-by": "admission-policy"}}}"#;
+    for (name, expression) in [("grow", "Object{spec: Object.spec{replicas: 1337}}"), ("annotate", annotate)] {
+        let mut spec = policy(json!([configuration(expression)]), json!({}));
+        spec["matchConstraints"] = with(spec["matchConstraints"].clone(), selector.clone());
+        s.mutating_policy(name, spec).await.expect(201);
+    }
+    s.bind_mutating("grow", json!({"matchResources": selector})).await;
+    let made = s.post(&format!("{watched}/deployments"), deployment("grown", 1)).await.expect(201);
+    assert_eq!((&made["spec"]["replicas"], &made["metadata"]["annotations"]), (&json!(1337), &Value::Null), "one is bound");
+    s.bind_mutating("annotate", json!({"matchResources": selector})).await;
+    let made = s.post(&format!("{watched}/deployments"), deployment("both", 1)).await.expect(201);
+    assert_eq!(made["metadata"]["annotations"], json!({"mutated-by": "admission-policy"}));
+    assert_eq!(s.get(&format!("{watched}/deployments/both")).await.expect(200)["spec"]["replicas"], 1337);
+    let set = s.post(&format!("{watched}/replicasets"), replica_set("a", 1)).await.expect(201);
+    assert_eq!((&set["spec"]["replicas"], &set["metadata"]["annotations"]), (&json!(1), &Value::Null));
+    assert_eq!(s.post(DEPLOYMENTS, deployment("elsewhere", 1)).await.expect(201)["spec"]["replicas"], 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn patches_are_made_by_expressions_too() {
     let (s, _dir) = server().await;

@@ -27,6 +27,30 @@ async fn a_deployment_is_held_against_the_expressions_where_a_binding_says_so() 
     assert_eq!(s.get(&format!("{DEPLOYMENTS}/one")).await.expect(200)["spec"]["replicas"], 1);
 }
 
+/// Behaviour: [sig-api-machinery] ValidatingAdmissionPolicy [Privileged:ClusterAdmin] should allow expressions to refer variables.
+#[tokio::test(flavor = "multi_thread")]
+async fn variables_build_on_one_another_in_the_namespaces_that_are_selected() {
+    let (s, _dir) = server().await;
+    let watched = s.watched_namespace().await;
+    let mut spec = replicas("variables.replicas > 1", json!({}));
+    spec["matchConstraints"]["namespaceSelector"] = json!({"matchLabels": {"watched": "yes"}});
+    spec["validations"].as_array_mut().unwrap().push(json!({"expression": "variables.oddReplicas"}));
+    spec["variables"] = json!([
+        {"name": "replicas", "expression": "object.spec.replicas"},
+        {"name": "oddReplicas", "expression": "variables.replicas % 2 == 1"},
+    ]);
+    s.validating_policy("odd", spec).await.expect(201);
+    s.bind_validating("odd", json!({})).await;
+    for (replicas, failed) in [(1, "variables.replicas > 1"), (2, "variables.oddReplicas")] {
+        let refused = s.post(&format!("{watched}/deployments"), deployment("a", replicas)).await.expect(422);
+        assert_eq!(refused["reason"], "Invalid");
+        assert!(refused["message"].as_str().unwrap().ends_with(&format!("failed expression: {failed}")), "{refused}");
+    }
+    s.post(&format!("{watched}/deployments"), deployment("a", 3)).await.expect(201);
+    s.post(&format!("{watched}/replicasets"), replica_set("a", 1)).await.expect(201);
+    s.post(DEPLOYMENTS, deployment("elsewhere", 2)).await.expect(201);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn expressions_refer_to_variables_which_are_computed_when_they_are_needed() {
     let (s, _dir) = server().await;
@@ -78,13 +102,13 @@ async fn parameters_come_from_objects_by_name_or_selector() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_binding_may_warn_and_narrow_what_its_policy_is_about() {
     let (s, _dir) = server().await;
-    s.post("/api/v1/namespaces", json!({"metadata": {"name": "watched", "labels": {"watched": "yes"}}})).await.expect(201);
+    let watched = s.watched_namespace().await;
     s.validating_policy("few", replicas("object.spec.replicas <= 1", json!({}))).await.expect(201);
     let only = json!({"namespaceSelector": {"matchLabels": {"watched": "yes"}}});
     s.bind_validating("few", json!({"matchResources": only, "validationActions": ["Warn", "Audit"]})).await;
     let answer = s.post(DEPLOYMENTS, deployment("a", 2)).await;
     assert_eq!((answer.code, answer.warnings.len()), (201, 0));
-    let answer = s.post("/apis/apps/v1/namespaces/watched/deployments", deployment("a", 2)).await;
+    let answer = s.post(&format!("{watched}/deployments"), deployment("a", 2)).await;
     let warned =
         "299 - \"Validation failed for ValidatingAdmissionPolicy 'few' with binding 'few': failed expression: object.spec.replicas <= 1\"";
     assert_eq!((answer.code, answer.warnings), (201, vec![warned.to_string()]));
@@ -158,15 +182,24 @@ async fn what_does_not_compile_is_refused_when_it_is_written() {
     assert_eq!(fields, ["spec.variables[0].expression", "spec.validations[0].messageExpression"]);
 }
 
+/// Behaviour: [sig-api-machinery] ValidatingAdmissionPolicy [Privileged:ClusterAdmin] should validate against a Deployment
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_cannot_be_made_gives_way_to_the_expression() {
     let (s, _dir) = server().await;
+    let watched = s.watched_namespace().await;
     let words = json!({"messageExpression": "'wants replicas > 1, got ' + object.spec.replicas"});
-    s.validating_policy("many", replicas("object.spec.replicas > 1", words)).await.expect(201);
+    let mut spec = replicas("object.spec.replicas > 1", words);
+    spec["matchConstraints"]["namespaceSelector"] = json!({"matchLabels": {"watched": "yes"}});
+    let own = json!({"expression": "namespaceObject.metadata.name == 'watched'", "message": "another namespace"});
+    spec["validations"].as_array_mut().unwrap().push(own);
+    s.validating_policy("many", spec).await.expect(201);
     s.bind_validating("many", json!({})).await;
-    let refused = s.post(DEPLOYMENTS, deployment("one", 1)).await.expect(422);
+    let refused = s.post(&format!("{watched}/deployments"), deployment("one", 1)).await.expect(422);
     assert!(refused["message"].as_str().unwrap().ends_with("denied request: failed expression: object.spec.replicas > 1"), "{refused}");
     assert_eq!(refused["reason"], "Invalid");
+    s.post(&format!("{watched}/deployments"), deployment("two", 2)).await.expect(201);
+    s.post(&format!("{watched}/replicasets"), replica_set("one", 1)).await.expect(201);
+    s.post(DEPLOYMENTS, deployment("elsewhere", 1)).await.expect(201);
 }
 
 #[tokio::test(flavor = "multi_thread")]
