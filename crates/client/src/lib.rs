@@ -8,6 +8,7 @@ pub mod leader;
 mod metrics;
 pub mod queue;
 pub mod recorder;
+pub mod requests;
 pub mod runner;
 
 pub use informer::{Change, Informer, Informers, Object};

@@ -2,8 +2,9 @@
 //! node is; both are pure functions of the cycle's snapshot.
 
 use crate::nodes::{HostPort, NodeInfo, host_ports};
-use crate::resources::{self, Amounts};
+use crate::resources;
 use crate::volumes::Claims;
+use client::requests::Amounts;
 use k8s_openapi::api::core::v1::{Namespace, Pod, PodSpec};
 use std::sync::Arc;
 
@@ -23,7 +24,8 @@ impl Cycle {
     pub fn new(pod: Arc<Pod>, claims: Claims, namespaces: Vec<Arc<Namespace>>) -> Self {
         let spec = pod.spec.clone().unwrap_or_default();
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-        let (requests, weight, ports) = (resources::of_pod(&spec), resources::weight(&pod), host_ports(&pod));
+        let requests = resources::of_pod(&pod);
+        let (weight, ports) = (resources::weight(&requests), host_ports(&pod));
         Self { pod, spec, namespace, requests, weight, ports, claims, namespaces }
     }
 }

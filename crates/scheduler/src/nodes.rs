@@ -1,6 +1,7 @@
 //! The nodes as one scheduling cycle sees them.
 
-use crate::resources::{self, Amounts};
+use crate::resources;
+use client::requests::Amounts;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 use std::collections::{HashMap, HashSet};
@@ -66,10 +67,9 @@ impl NodeInfo {
     }
 
     pub fn add(&mut self, pod: Arc<Pod>) {
-        if let Some(spec) = &pod.spec {
-            self.requested.add(&resources::of_pod(spec));
-        }
-        let (cpu, memory) = resources::weight(&pod);
+        let requests = resources::of_pod(&pod);
+        let (cpu, memory) = resources::weight(&requests);
+        self.requested.add(&requests);
         self.weight = (self.weight.0 + cpu, self.weight.1 + memory);
         self.ports.extend(host_ports(&pod));
         self.pods.push(pod);

@@ -1,90 +1,50 @@
-//! What a pod asks of a node, and what a node has: milli-units of cpu, bytes and counts.
+//! What a pod counts as on a node, and what a node has.
 
-use k8s_openapi::api::core::v1::{Container, Node, Pod, PodSpec, ResourceRequirements};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use std::collections::BTreeMap;
-
-/// Requests by resource name; cpu in milli-units, the rest in whole ones.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Amounts(pub BTreeMap<String, i64>);
+use client::requests::{self, Amounts};
+use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod, ResourceRequirements};
 
 /// What a pod that asks for nothing still counts as when nodes are compared (not when they are filled).
 const DEFAULT_MILLI_CPU: i64 = 100;
 const DEFAULT_MEMORY: i64 = 200 << 20;
 
-impl Amounts {
-    pub fn of(quantities: Option<&BTreeMap<String, Quantity>>) -> Self {
-        Self(quantities.into_iter().flatten().map(|(name, quantity)| (name.clone(), amount(name, quantity))).collect())
+/// What the pod's node must set aside for it: while a resize is under way, the most of what is asked for,
+/// what the node has agreed to and what the containers have (KEP-1287).
+pub fn of_pod(pod: &Pod) -> Amounts {
+    let Some(spec) = &pod.spec else { return Amounts::default() };
+    let Some(status) = &pod.status else { return requests::of_pod(spec) };
+    let infeasible = status
+        .conditions
+        .iter()
+        .flatten()
+        .any(|c| c.type_ == "PodResizePending" && c.status == "True" && c.reason.as_deref() == Some("Infeasible"));
+    let told: Vec<&ContainerStatus> =
+        [&status.container_statuses, &status.init_container_statuses].into_iter().flatten().flatten().collect();
+    let settled = |name: &str, wanted: Option<&ResourceRequirements>| {
+        let Some(told) = told.iter().find(|s| s.name == name) else { return true };
+        let wanted = wanted.and_then(|r| r.requests.as_ref());
+        let actual = told.resources.as_ref().map_or(wanted, |r| r.requests.as_ref());
+        told.allocated_resources.as_ref().is_none_or(|a| Some(a) == wanted) && actual == wanted
+    };
+    let all = || spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    if all().all(|c| settled(&c.name, c.resources.as_ref())) {
+        return requests::of_pod(spec);
     }
-
-    pub fn get(&self, name: &str) -> i64 {
-        self.0.get(name).copied().unwrap_or(0)
+    let mut spec = spec.clone();
+    for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
+        let Some(told) = told.iter().find(|s| s.name == container.name) else { continue };
+        // What can never be given is not kept free.
+        let mut most = if infeasible { Amounts::default() } else { Amounts::requested(container.resources.as_ref()) };
+        most.raise(&Amounts::of(told.allocated_resources.as_ref()));
+        most.raise(&Amounts::requested(told.resources.as_ref()));
+        container.resources.get_or_insert_default().requests = Some(most.quantities());
     }
-
-    pub fn add(&mut self, other: &Self) {
-        for (name, amount) in &other.0 {
-            let slot = self.0.entry(name.clone()).or_insert(0);
-            *slot = slot.saturating_add(*amount);
-        }
-    }
-
-    fn raise(&mut self, other: &Self) {
-        for (name, amount) in &other.0 {
-            let slot = self.0.entry(name.clone()).or_insert(0);
-            *slot = (*slot).max(*amount);
-        }
-    }
-}
-
-fn amount(name: &str, quantity: &Quantity) -> i64 {
-    // What is no quantity was never admitted.
-    let Ok(parsed) = meta::Quantity::parse(&quantity.0) else { return 0 };
-    if name == "cpu" { parsed.milli_value() } else { parsed.value() }
-}
-
-fn requests(resources: Option<&ResourceRequirements>) -> Amounts {
-    Amounts::of(resources.and_then(|r| r.requests.as_ref()))
-}
-
-fn is_sidecar(container: &Container) -> bool {
-    container.restart_policy.as_deref() == Some("Always")
-}
-
-/// The sum of the containers and sidecars, or what the hungriest init container needs beside the
-/// sidecars started before it, whichever is more (KEP-753), with the runtime's overhead.
-pub fn of_pod(spec: &PodSpec) -> Amounts {
-    let mut running = Amounts::default();
-    for container in &spec.containers {
-        running.add(&requests(container.resources.as_ref()));
-    }
-    let mut sidecars = Amounts::default();
-    let mut starting = Amounts::default();
-    for container in spec.init_containers.iter().flatten() {
-        let mut needs = requests(container.resources.as_ref());
-        if is_sidecar(container) {
-            sidecars.add(&needs);
-            starting.raise(&sidecars);
-        } else {
-            needs.add(&sidecars);
-            starting.raise(&needs);
-        }
-    }
-    running.add(&sidecars);
-    running.raise(&starting);
-    // Requests of the pod as a whole replace the sum (KEP-2837).
-    for (name, amount) in requests(spec.resources.as_ref()).0 {
-        running.0.insert(name, amount);
-    }
-    running.add(&Amounts::of(spec.overhead.as_ref()));
-    running
+    requests::of_pod(&spec)
 }
 
 /// Cpu and memory as they count when nodes are compared.
-pub fn weight(pod: &Pod) -> (i64, i64) {
-    let Some(spec) = &pod.spec else { return (0, 0) };
-    let amounts = of_pod(spec);
+pub fn weight(requests: &Amounts) -> (i64, i64) {
     let or = |amount, default| if amount == 0 { default } else { amount };
-    (or(amounts.get("cpu"), DEFAULT_MILLI_CPU), or(amounts.get("memory"), DEFAULT_MEMORY))
+    (or(requests.get("cpu"), DEFAULT_MILLI_CPU), or(requests.get("memory"), DEFAULT_MEMORY))
 }
 
 pub fn of_node(node: &Node) -> Amounts {
@@ -96,17 +56,24 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    #[test]
-    fn init_containers_count_where_they_need_more_than_the_rest() {
-        let spec: PodSpec = serde_json::from_value(json!({
-            "containers": [{"name": "a", "resources": {"requests": {"cpu": "200m", "memory": "1Gi"}}}],
-            "initContainers": [
-                {"name": "side", "restartPolicy": "Always", "resources": {"requests": {"cpu": "100m"}}},
-                {"name": "init", "resources": {"requests": {"cpu": "1", "memory": "10Mi"}}},
-            ],
+    fn cpu(pending: &str) -> i64 {
+        let pod: Pod = serde_json::from_value(json!({
+            "spec": {"containers": [{"name": "a", "resources": {"requests": {"cpu": "2"}}}]},
+            "status": {
+                "conditions": [{"type": "PodResizePending", "status": "True", "reason": pending}],
+                "containerStatuses": [{
+                    "name": "a", "ready": true, "restartCount": 0, "image": "", "imageID": "",
+                    "allocatedResources": {"cpu": "500m"}, "resources": {"requests": {"cpu": "700m"}},
+                }],
+            },
         }))
         .unwrap();
-        let amounts = of_pod(&spec);
-        assert_eq!((amounts.get("cpu"), amounts.get("memory")), (1100, 1 << 30));
+        of_pod(&pod).get("cpu")
+    }
+
+    #[test]
+    fn a_pod_that_is_resized_counts_with_the_most_that_it_may_have() {
+        assert_eq!(cpu("Deferred"), 2000);
+        assert_eq!(cpu("Infeasible"), 700);
     }
 }
