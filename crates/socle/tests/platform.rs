@@ -31,6 +31,7 @@ fn the_platform_runs_the_reference_application_and_loses_nothing() {
     a_custom_resource_is_a_resource(&cluster);
     an_image_is_pulled_from_a_registry_with_its_password(&cluster);
     a_pod_that_outlives_its_deadline_fails(&cluster);
+    a_running_pod_is_resized_in_place_or_told_why_not(&cluster);
     the_reference_application_answers_and_its_data_outlives_its_pods(&mut cluster);
     containerd_may_die_and_pods_go_on(&cluster);
     a_deleted_namespace_takes_everything_with_it(&cluster);
@@ -442,6 +443,73 @@ spec:
     cluster.eventually(&["get", "events", "--field-selector", "involvedObject.name=silent"], |out| out.contains("Readiness probe failed"));
     assert!(cluster.kubectl(&["get", "pod", "silent"]).contains("0/1"));
     cluster.kubectl(&["delete", "pod", "healthy", "silent"]);
+}
+
+fn a_running_pod_is_resized_in_place_or_told_why_not(cluster: &Cluster) {
+    let memory =
+        "if [ -e /sys/fs/cgroup/memory.max ]; then cat /sys/fs/cgroup/memory.max; else cat /sys/fs/cgroup/memory/memory.limit_in_bytes; fi";
+    cluster.apply(
+        "
+apiVersion: v1
+kind: Pod
+metadata: {name: sized, namespace: default}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: c
+    image: localhost/socle/busybox:latest
+    imagePullPolicy: IfNotPresent
+    command: [sleep, '1000']
+    resources: {requests: {cpu: 50m, memory: 32Mi}, limits: {cpu: 100m, memory: 32Mi}}
+    resizePolicy: [{resourceName: cpu, restartPolicy: RestartContainer}]
+",
+    );
+    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/sized", "--timeout=60s"]);
+    let resize = |resources: &str| {
+        let patch = format!(r#"{{"spec":{{"containers":[{{"name":"c","resources":{resources}}}]}}}}"#);
+        cluster.kubectl(&["patch", "pod", "sized", "--subresource", "resize", "-p", &patch]);
+    };
+    let get = |path: &str| cluster.kubectl(&["get", "pod", "sized", "-o", &format!("jsonpath={{.status.{path}}}")]);
+    let has = |path: &str, wanted: &str| {
+        let query = format!("jsonpath={{.status.{path}}}");
+        cluster.eventually(&["get", "pod", "sized", "-o", &query], |out| out == wanted);
+    };
+    let done =
+        || cluster.eventually(&["get", "pod", "sized", "-o", "jsonpath={.status.conditions[*].type}"], |out| !out.contains("Resize"));
+    // Memory as it runs.
+    resize(r#"{"requests":{"memory":"48Mi"},"limits":{"memory":"48Mi"}}"#);
+    has("containerStatuses[0].resources.limits.memory", "48Mi");
+    done();
+    assert_eq!(cluster.kubectl(&["exec", "sized", "--", "sh", "-c", memory]).trim(), (48 << 20).to_string());
+    assert_eq!(get("containerStatuses[0].restartCount"), "0");
+    // More than the node has is never given, and what runs stays as it is.
+    resize(r#"{"requests":{"memory":"9000Gi"},"limits":{"memory":"9000Gi"}}"#);
+    has("conditions[?(@.type=='PodResizePending')].reason", "Infeasible");
+    assert_eq!(get("containerStatuses[0].allocatedResources.memory"), "48Mi");
+    resize(r#"{"requests":{"memory":"48Mi"},"limits":{"memory":"48Mi"}}"#);
+    done();
+    // Cpu by a restart, as its policy says.
+    resize(r#"{"limits":{"cpu":"150m"}}"#);
+    has("containerStatuses[0].resources.limits.cpu", "150m");
+    has("containerStatuses[0].restartCount", "1");
+    done();
+    cluster.eventually(&["get", "events", "--field-selector", "involvedObject.name=sized"], |out| {
+        ["ResizeStarted", "ResizeInfeasible", "ResizeCompleted"].iter().all(|reason| out.contains(reason))
+    });
+    // Nor does the node take a pod that somebody else has put there and that does not fit.
+    cluster.apply(&format!(
+        "
+apiVersion: v1
+kind: Pod
+metadata: {{name: huge, namespace: default}}
+spec:
+  nodeName: {}
+  containers: [{{name: c, image: localhost/socle/busybox:latest, resources: {{requests: {{cpu: 9k}}}}}}]
+",
+        cluster.kubectl(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"])
+    ));
+    cluster.eventually(&["get", "pod", "huge", "-o", "jsonpath={.status.phase} {.status.reason}"], |out| out == "Failed OutOfcpu");
+    cluster.kubectl(&["delete", "pod", "sized", "huge"]);
 }
 
 /// A port of the ingress that another process holds is told, waited for and taken when it is free.

@@ -27,6 +27,8 @@ const KEPT: usize = 1;
 
 impl Worker {
     pub async fn carry_out(self: Arc<Self>, plan: Plan, cancel: CancellationToken) {
+        self.make_room(&self.pod());
+        self.resize(&plan.resize).await;
         let kills = plan.kill.iter().map(|kill| self.kill_planned(kill));
         tokio::select! {
             _ = futures::future::join_all(kills) => {}
@@ -300,6 +302,7 @@ impl Worker {
             }
         };
         core.index.lock().insert(id.clone(), self.uid.clone());
+        self.state.lock().resize.has.insert(id.clone(), container.resources.clone().unwrap_or_default());
         tell(EventType::Normal, "Created", "Container created".into());
         let started = core.runtime.start_container(&id).await;
         let seen = observe::container_of(&*core.runtime, &core.config, &id, &sandbox.id).await;

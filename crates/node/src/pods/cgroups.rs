@@ -29,6 +29,21 @@ pub fn parent(config: &Config, pod: &Pod) -> String {
 }
 
 pub fn prepare(config: &Config, pod: &Pod) {
+    set(config, pod, put);
+}
+
+/// Only what becomes more.
+pub fn raise(config: &Config, pod: &Pod) {
+    set(config, pod, |dir, file, value| {
+        let first = |text: &str| text.split_whitespace().next().and_then(|n| n.parse::<i64>().ok());
+        let has = fs::read_to_string(dir.join(file)).ok().and_then(|text| first(&text)).filter(|n| *n >= 0);
+        if has.zip(first(value)).is_some_and(|(has, wanted)| wanted > has) {
+            put(dir, file, value);
+        }
+    });
+}
+
+fn set(config: &Config, pod: &Pod, put: impl Fn(&Path, &str, &str)) {
     let Some(spec) = &pod.spec else { return };
     let totals = resources::totals(spec);
     let path = parent(config, pod);

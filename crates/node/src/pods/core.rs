@@ -1,11 +1,13 @@
 //! What all pod workers share.
 
+use super::allocation::Allocations;
 use super::images::Images;
 use crate::config::Config;
 use crate::cri::Runtime;
 use crate::fields::Facts;
 use crate::objects::Objects;
 use crate::volumes::Volumes;
+use client::requests::Amounts;
 use client::{EventType, Informer, Recorder, reference};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::Client;
@@ -26,6 +28,7 @@ pub struct Core {
     pub images: Images,
     pub allocatable: BTreeMap<String, Quantity>,
     pub node_memory: i64,
+    pub allocations: Allocations,
     /// Sandboxes and containers being made at once: each is a handful of processes.
     pub starts: Semaphore,
     /// Pod uids by the ids of their sandboxes and containers.
@@ -77,8 +80,11 @@ pub fn core(
     finished: mpsc::UnboundedSender<String>,
 ) -> Arc<Core> {
     let processors = std::thread::available_parallelism().map_or(2, usize::from);
+    let allocatable = crate::status::machine::allocatable(&config);
+    let figure = |(name, q): (&String, &Quantity)| (name.clone(), if name == "cpu" { q.milli_value() } else { q.value() });
     Arc::new(Core {
-        allocatable: crate::status::machine::allocatable(&config),
+        allocations: Allocations::new(Amounts(allocatable.iter().map(figure).collect())),
+        allocatable,
         node_memory: crate::status::machine::memory(),
         images: Images::new(runtime.clone()),
         starts: Semaphore::new((processors * 3).max(4)),

@@ -2,6 +2,7 @@
 //! a worker observes (`observe`, `state`), decides (`plan`), acts (`actions`) and reports (`status`).
 
 mod actions;
+mod allocation;
 pub mod backoff;
 mod cgroups;
 mod container;
@@ -19,6 +20,7 @@ mod manager;
 mod observe;
 mod orphans;
 pub mod plan;
+mod resize;
 pub mod resources;
 mod sandbox;
 mod security;

@@ -3,11 +3,12 @@
 //! (`pkg/kubelet/kuberuntime/kuberuntime_manager.go`).
 
 use super::backoff::{Backoff, printed};
+use super::resize::{self, Change};
 use super::spec::{self, Role};
 use super::state::{Observed, Run, Seen, exact};
 use crate::probes::Health;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 pub struct View<'a> {
@@ -20,6 +21,10 @@ pub struct View<'a> {
     pub blocked: &'a HashMap<String, Blocked>,
     /// Ids of containers that were killed to be started anew, whatever their exit code.
     pub to_restart: &'a HashSet<String>,
+    /// What running containers have, by id.
+    pub has: &'a HashMap<String, ResourceRequirements>,
+    /// Not before is a resize tried again.
+    pub resize_at: Option<Timestamp>,
     pub now: Timestamp,
 }
 
@@ -61,6 +66,8 @@ pub struct Plan {
     /// In this order, one after another.
     pub start: Vec<Start>,
     pub kill: Vec<Kill>,
+    /// Ids of running containers that are to have other resources.
+    pub resize: Vec<String>,
     /// Why containers are not running though they should.
     pub waiting: BTreeMap<String, Waiting>,
     /// Everything that was to run has ended for good.
@@ -100,6 +107,7 @@ pub fn plan(view: &View<'_>) -> Plan {
         plan.finished = true;
         // Sidecars are not started again for nobody.
         plan.start.clear();
+        plan.resize.clear();
         plan.waiting.clear();
         plan.wake = None;
     }
@@ -218,7 +226,7 @@ fn check_running(view: &View<'_>, container: &Container, seen: &Seen, restartabl
     } else if !seen.hash.is_empty() && seen.hash != spec::hash(container) {
         (format!("Container {} definition changed", seen.name), None)
     } else {
-        return true;
+        return resized(view, container, seen, plan);
     };
     plan.kill.push(Kill {
         id: seen.id.clone(),
@@ -228,6 +236,25 @@ fn check_running(view: &View<'_>, container: &Container, seen: &Seen, restartabl
         restart: restartable,
     });
     false
+}
+
+/// Returns whether the container goes on running.
+fn resized(view: &View<'_>, container: &Container, seen: &Seen, plan: &mut Plan) -> bool {
+    match view.has.get(&seen.id).map_or(Change::None, |has| resize::change(container, has)) {
+        Change::None => true,
+        Change::Update => {
+            match view.resize_at.filter(|at| *at > view.now) {
+                Some(at) => plan.wake_at(at),
+                None => plan.resize.push(seen.id.clone()),
+            }
+            true
+        }
+        Change::Restart => {
+            let message = format!("Container {} resize requires restart", seen.name);
+            plan.kill.push(Kill { id: seen.id.clone(), name: seen.name.clone(), message, grace: None, restart: true });
+            false
+        }
+    }
 }
 
 fn restart(view: &View<'_>, spec: &PodSpec, container: &Container, role: Role, seen: Option<&Seen>, plan: &mut Plan) {

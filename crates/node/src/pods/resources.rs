@@ -131,10 +131,13 @@ pub fn totals(spec: &PodSpec) -> Totals {
     };
     let cpu = |c: &Container| quantities::limit(c.resources.as_ref(), "cpu").map(|q| q.milli_value());
     let memory = |c: &Container| quantities::limit(c.resources.as_ref(), "memory").map(|q| q.value());
+    // What is said of the pod as a whole comes before the sum (KEP-2837).
+    let whole = spec.resources.as_ref();
+    let whole_request = quantities::request(whole, "cpu").or_else(|| quantities::limit(whole, "cpu"));
     Totals {
-        cpu_request: highest(sum(&request).unwrap_or(0), &request),
-        cpu_limit: sum(&cpu).map(|s| highest(s, &cpu)),
-        memory_limit: sum(&memory).map(|s| highest(s, &memory)),
+        cpu_request: whole_request.map_or_else(|| highest(sum(&request).unwrap_or(0), &request), |q| q.milli_value()),
+        cpu_limit: quantities::limit(whole, "cpu").map(|q| q.milli_value()).or_else(|| sum(&cpu).map(|s| highest(s, &cpu))),
+        memory_limit: quantities::limit(whole, "memory").map(|q| q.value()).or_else(|| sum(&memory).map(|s| highest(s, &memory))),
     }
 }
 

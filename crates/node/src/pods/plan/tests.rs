@@ -12,6 +12,8 @@ struct Case {
     backoff: Backoff,
     blocked: HashMap<String, Blocked>,
     to_restart: HashSet<String>,
+    has: HashMap<String, ResourceRequirements>,
+    resize_at: Option<Timestamp>,
     now: Timestamp,
 }
 
@@ -25,6 +27,8 @@ impl Case {
             backoff: Backoff::default(),
             blocked: HashMap::new(),
             to_restart: HashSet::new(),
+            has: HashMap::new(),
+            resize_at: None,
             now: Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1000),
         }
     }
@@ -71,6 +75,8 @@ impl Case {
             backoff: &self.backoff,
             blocked: &self.blocked,
             to_restart: &self.to_restart,
+            has: &self.has,
+            resize_at: self.resize_at,
             now: self.now,
         })
     }
@@ -221,4 +227,23 @@ fn sidecars_are_ended_last_and_in_reverse_order() {
     };
     assert_eq!(next(&all(Run::Running)), ["a"]);
     assert_eq!(next(&all(Run::Exited)), ["s2"]);
+}
+
+#[test]
+fn a_running_container_gets_other_resources_or_is_restarted_for_them() {
+    let cpu = |amount: &str| json!({"requests": {"cpu": amount}});
+    let restarts = json!([{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]);
+    let spec = json!({"containers": [
+        {"name": "a", "resources": cpu("2")}, {"name": "b", "resources": cpu("2"), "resizePolicy": restarts}, {"name": "c", "resources": cpu("1")}]});
+    let mut case = Case::new(spec).with_sandbox();
+    for name in ["a", "b", "c"] {
+        case = case.container(name, Run::Running, 0);
+        case.has.insert(format!("{name}-0"), serde_json::from_value(cpu("1")).unwrap());
+    }
+    let plan = case.plan();
+    assert_eq!(plan.resize, ["a-0"]);
+    assert_eq!(plan.kill.iter().map(|k| (k.id.as_str(), k.restart)).collect::<Vec<_>>(), [("b-0", true)]);
+    case.resize_at = Some(case.now + SignedDuration::from_secs(5));
+    let plan = case.plan();
+    assert_eq!((plan.resize.len(), plan.wake), (0, case.resize_at), "a refused one is tried again later");
 }

@@ -47,6 +47,8 @@ impl Worker {
             backoff: &state.backoff,
             blocked: &state.blocked,
             to_restart: &state.to_restart,
+            has: &state.resize.has,
+            resize_at: state.resize.retry_at,
             now,
         };
         let plan = plan(&view);
@@ -63,8 +65,12 @@ impl Worker {
             self.report.notify_one();
         }
         self.tell_crashes(state, &plan);
+        let idle = plan.sandbox.is_none() && plan.start.is_empty() && plan.kill.is_empty() && plan.resize.is_empty();
+        if state.resize.under_way && idle && !acting && state.resize.error.is_none() {
+            self.complete_resize(state);
+        }
         let wake = [plan.wake, deadline].into_iter().flatten().min();
-        if plan.sandbox.is_none() && plan.start.is_empty() && plan.kill.is_empty() {
+        if idle {
             return Decision::Rest(wake);
         }
         if let Some(held) = state.held.filter(|at| *at > now) {
@@ -87,6 +93,7 @@ impl Worker {
 
     /// Called once nothing of the pod runs and nothing is mounted.
     pub fn mark_ended(&self) {
+        self.core.allocations.release(&self.uid);
         self.state.lock().ended = true;
         self.changed();
     }

@@ -4,8 +4,10 @@
 
 mod decision;
 mod report;
+mod resize;
 mod turns;
 
+pub use self::resize::Resize;
 use crate::pods::backoff::Backoff;
 use crate::pods::core::Core;
 use crate::pods::lookup::ContainerRef;
@@ -44,7 +46,9 @@ pub struct Worker {
 }
 
 pub struct State {
+    /// With the resources that the node has agreed to.
     pub pod: Arc<Pod>,
+    pub resize: Resize,
     /// No longer in the API.
     gone: bool,
     pub observed: Observed,
@@ -105,7 +109,24 @@ impl Worker {
         let told = pod.status.as_ref();
         let ended = told.and_then(|s| s.phase.as_deref()).is_some_and(|p| p == "Succeeded" || p == "Failed");
         let ips = told.and_then(|s| s.pod_ips.as_ref()).into_iter().flatten().map(|ip| ip.ip.clone()).collect();
+        let resize = Resize::new(&pod);
+        let pod = resize.agreed();
+        // What has begun once is not refused later.
+        let begun = relist || told_start(&pod);
+        let refused = match begun || ended || pod.metadata.deletion_timestamp.is_some() {
+            false => core.allocations.take(&pod).err(),
+            true => None,
+        };
+        if begun && !ended {
+            core.allocations.hold(&pod);
+        }
+        let cause = refused.map(|refusal| (format!("OutOf{}", refusal.resource), format!("Pod was rejected: {}", refusal.message)));
+        if let Some((reason, message)) = &cause {
+            core.event(&pod, EventType::Warning, reason, message.clone());
+        }
+        let told = pod.status.as_ref();
         let state = State {
+            resize,
             gone: false,
             observed: Observed::default(),
             changes: 0,
@@ -124,10 +145,10 @@ impl Worker {
             ips,
             refresh: relist && !ended,
             refresh_at: None,
-            finished: ended,
+            finished: ended || cause.is_some(),
             ended: false,
             released: false,
-            cause: None,
+            cause,
             kill_until: None,
             hurry: false,
             start_time: told.and_then(|s| s.start_time.as_ref()).map_or_else(Timestamp::now, |t| t.0),
@@ -160,7 +181,7 @@ impl Worker {
         }
         let deleting = pod.metadata.deletion_timestamp.is_some();
         let grace = pod.metadata.deletion_grace_period_seconds;
-        state.pod = pod;
+        self.accept(&mut state, pod);
         if deleting {
             state.end_within(grace);
         }
@@ -173,6 +194,7 @@ impl Worker {
     pub fn gone(&self, last: &Pod) {
         let mut state = self.state.lock();
         state.gone = true;
+        self.core.allocations.release(&self.uid);
         state.end_within(Some(last.metadata.deletion_grace_period_seconds.unwrap_or(0)));
         drop(state);
         self.wake();
@@ -262,6 +284,7 @@ impl Worker {
         state.observed.containers.retain(|c| c.id != id);
         state.observed.sandboxes.retain(|s| s.id != id);
         state.health.remove(id);
+        state.resize.has.remove(id);
         state.to_restart.remove(id);
         if let Some(task) = state.probes.remove(id) {
             task.abort();
@@ -300,6 +323,11 @@ impl Listener for Worker {
             self.core.container_event(&state.pod, &container.name, EventType::Warning, "Unhealthy", message);
         }
     }
+}
+
+/// Whether an agent has said that it began the pod.
+fn told_start(pod: &Pod) -> bool {
+    pod.status.as_ref().is_some_and(|s| s.start_time.is_some())
 }
 
 fn version(pod: &Pod) -> Option<u64> {

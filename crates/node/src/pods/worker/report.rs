@@ -39,7 +39,7 @@ impl Worker {
             Ok(pod) => {
                 let mut state = self.state.lock();
                 if newer(&pod, &state.pod) {
-                    state.pod = Arc::new(pod);
+                    self.accept(&mut state, Arc::new(pod));
                 }
                 true
             }
@@ -61,6 +61,7 @@ impl Worker {
             observed: &state.observed,
             health: &state.health,
             waiting: &state.waiting,
+            resize: &state.resize,
             finished: state.finished,
             ended: state.ended,
             cause: state.cause.as_ref(),

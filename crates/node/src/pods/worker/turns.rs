@@ -18,6 +18,7 @@ impl Worker {
         let reporter = tokio::spawn(self.clone().report_changes());
         let mut running: Option<Running> = None;
         let mut refreshing: Option<JoinHandle<Option<Duration>>> = None;
+        let mut freed = self.core.allocations.freed();
         self.changed();
         loop {
             let look_again = self.observe(running.is_some()).await;
@@ -70,9 +71,11 @@ impl Worker {
                     wake = earliest(wake, state.refresh_at);
                 }
             }
+            let deferred = self.state.lock().resize.deferred();
             tokio::select! {
                 () = self.wake.notified() => {}
                 () = sleep_until(wake) => {}
+                _ = freed.changed(), if deferred => self.ask_again(),
                 () = async { match running.as_mut() { Some(r) => drop((&mut r.task).await), None => std::future::pending().await } } => running = None,
                 again = async { match refreshing.as_mut() { Some(r) => r.await, None => std::future::pending().await } } => {
                     refreshing = None;
@@ -150,6 +153,7 @@ impl Worker {
         }
         state.observed = observed;
         let running: Vec<Seen> = state.observed.running().cloned().collect();
+        running.iter().for_each(|seen| self.remember(&mut state, seen));
         state.probes.retain(|id, task| {
             let runs = running.iter().any(|s| s.id == *id);
             if !runs {

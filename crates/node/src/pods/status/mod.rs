@@ -1,15 +1,21 @@
 //! The status of a pod, from what is known of it. Pure; phases and conditions are those of upstream's
 //! `kubelet_pods.go` and `status/generate.go`.
 
+mod conditions;
+mod patch;
+
+pub use patch::patch;
+
 use super::plan::Waiting;
 use super::resources::Qos;
 use super::spec::{self, Role};
 use super::state::{Observed, Run, Seen, seconds};
+use super::worker::Resize;
 use crate::probes::Health;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP, Pod,
-    PodCondition, PodIP, PodSpec, PodStatus, VolumeMountStatus,
+    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP, Pod, PodIP,
+    PodSpec, PodStatus, ResourceRequirements, VolumeMountStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::{BTreeMap, HashMap};
@@ -20,6 +26,7 @@ pub struct Known<'a> {
     pub observed: &'a Observed,
     pub health: &'a HashMap<String, Health>,
     pub waiting: &'a BTreeMap<String, Waiting>,
+    pub resize: &'a Resize,
     /// The pod will not run any more; its containers may still be ending.
     pub finished: bool,
     /// All containers have ended, and the pod is on its way out.
@@ -67,7 +74,7 @@ pub fn status(known: &Known<'_>) -> PodStatus {
     } else if matches!(told.phase.as_deref(), Some("Succeeded" | "Failed")) {
         (status.reason, status.message) = (told.reason.clone(), told.message.clone());
     }
-    status.conditions = Some(conditions(known, spec, &told, &phase, initialized, &inits, &mains));
+    status.conditions = Some(conditions::conditions(known, spec, &told, &phase, initialized, &inits, &mains));
     status.init_container_statuses = some(inits);
     status.container_statuses = some(mains);
     status.ephemeral_container_statuses = some(ephemerals);
@@ -147,10 +154,8 @@ fn container(known: &Known<'_>, container: &Container, role: Role, initializing:
         }
     }
     if seen.state == Run::Running {
-        status.resources = container.resources.clone().map(|mut r| {
-            r.claims = None;
-            r
-        });
+        let has = known.resize.has.get(&seen.id).cloned().or_else(|| container.resources.clone());
+        status.resources = has.map(|has| ResourceRequirements { claims: None, ..has });
         status.allocated_resources = container.resources.as_ref().and_then(|r| r.requests.clone());
     }
     status.volume_mounts = some(volume_mounts(container));
@@ -293,146 +298,4 @@ fn phase(known: &Known<'_>, spec: &PodSpec, inits: &[ContainerStatus], mains: &[
         _ if never && mains.iter().all(|s| exit_code(s).is_some()) => "Failed",
         _ => "Running",
     }
-}
-
-type Answer = (bool, Option<String>, Option<String>);
-
-fn yes() -> Answer {
-    (true, None, None)
-}
-
-fn no(reason: &str, message: String) -> Answer {
-    (false, Some(reason.into()), (!message.is_empty()).then_some(message))
-}
-
-fn conditions(
-    known: &Known<'_>,
-    spec: &PodSpec,
-    told: &PodStatus,
-    phase: &str,
-    initialized: bool,
-    inits: &[ContainerStatus],
-    mains: &[ContainerStatus],
-) -> Vec<PodCondition> {
-    let terminal = matches!(phase, "Succeeded" | "Failed");
-    let sandbox = known.observed.sandbox().is_some_and(|s| s.ready && (!s.ips.is_empty() || spec::host_network(known.pod)));
-    let begun = mains.iter().any(|s| running(s) || last_exit(s).is_some() || exit_code(s).is_some());
-    let init = if phase == "Succeeded" {
-        (true, Some("PodCompleted".into()), None)
-    } else if initialized || begun {
-        yes()
-    } else {
-        no("ContainersNotInitialized", format!("containers with incomplete status: [{}]", unready_inits(spec, inits).join(" ")))
-    };
-    let sidecars = spec::inits(spec).iter().zip(inits).filter(|(c, _)| spec::role_of_init(c) == Role::Sidecar).map(|(_, s)| s);
-    let unready: Vec<&str> = sidecars.chain(mains).filter(|s| !s.ready).map(|s| s.name.as_str()).collect();
-    let containers = if phase == "Succeeded" {
-        no("PodCompleted", String::new())
-    } else if phase == "Failed" {
-        no("PodFailed", String::new())
-    } else if !unready.is_empty() {
-        no("ContainersNotReady", format!("containers with unready status: [{}]", unready.join(" ")))
-    } else {
-        yes()
-    };
-    let gates = gates(spec, told);
-    let ready = match (&containers, gates.is_empty()) {
-        ((false, ..), _) => containers.clone(),
-        (_, false) => no("ReadinessGatesNotReady", gates.join(", ")),
-        _ => yes(),
-    };
-    let answers = [
-        ("PodReadyToStartContainers", (sandbox && !terminal, None, None)),
-        ("Initialized", init),
-        ("Ready", ready),
-        ("ContainersReady", containers),
-        ("PodScheduled", yes()),
-    ];
-    let now = Time(whole(known.now));
-    answers
-        .into_iter()
-        .map(|(kind, (good, reason, message))| {
-            let status = if good { "True" } else { "False" };
-            let before = told.conditions.iter().flatten().find(|c| c.type_ == kind && c.status == status);
-            PodCondition {
-                type_: kind.into(),
-                status: status.into(),
-                reason,
-                message,
-                last_transition_time: before.and_then(|c| c.last_transition_time.clone()).or_else(|| Some(now.clone())),
-                observed_generation: known.pod.metadata.generation,
-                ..Default::default()
-            }
-        })
-        .collect()
-}
-
-fn gates(spec: &PodSpec, told: &PodStatus) -> Vec<String> {
-    let mut missing = Vec::new();
-    for gate in spec.readiness_gates.iter().flatten() {
-        match told.conditions.iter().flatten().find(|c| c.type_ == gate.condition_type) {
-            None => missing.push(format!("corresponding condition of pod readiness gate \"{}\" does not exist.", gate.condition_type)),
-            Some(c) if c.status != "True" => {
-                missing.push(format!("the status of pod readiness gate \"{}\" is not \"True\", but {}", gate.condition_type, c.status));
-            }
-            Some(_) => {}
-        }
-    }
-    missing
-}
-
-/// The strategic merge patch from what the API has to what is so, or nothing.
-pub fn patch(pod: &Pod, new: &PodStatus) -> Option<serde_json::Value> {
-    use serde_json::{Map, Value, json};
-    // Without a status of its own a pod is as new.
-    let old = pod.status.as_ref().and_then(|s| serde_json::to_value(s).ok()).unwrap_or_default();
-    let new = serde_json::to_value(new).ok()?;
-    let (old, new) = (old.as_object().cloned().unwrap_or_default(), new.as_object()?);
-    let mut changes = Map::new();
-    for (key, value) in new {
-        let before = old.get(key);
-        if before == Some(value) {
-            continue;
-        }
-        match key.as_str() {
-            "conditions" => {
-                let before = before.and_then(Value::as_array).cloned().unwrap_or_default();
-                let changed: Vec<Value> =
-                    value.as_array().into_iter().flatten().filter(|c| !before.contains(c)).map(|c| whole_condition(c, &before)).collect();
-                if !changed.is_empty() {
-                    changes.insert(key.clone(), Value::Array(changed));
-                }
-            }
-            // Merged by address: the old ones are taken out by name.
-            "podIPs" | "hostIPs" => {
-                let gone = before.and_then(Value::as_array).into_iter().flatten();
-                let gone = gone.filter(|ip| !value.as_array().is_some_and(|v| v.contains(ip)));
-                let mut list: Vec<Value> = gone.map(|ip| json!({"$patch": "delete", "ip": ip["ip"]})).collect();
-                list.extend(value.as_array().into_iter().flatten().cloned());
-                changes.insert(key.clone(), Value::Array(list));
-            }
-            _ => drop(changes.insert(key.clone(), value.clone())),
-        }
-    }
-    for key in ["reason", "message"] {
-        if old.contains_key(key) && !new.contains_key(key) {
-            changes.insert(key.into(), Value::Null);
-        }
-    }
-    if changes.is_empty() {
-        return None;
-    }
-    Some(json!({"metadata": {"uid": pod.metadata.uid}, "status": changes}))
-}
-
-/// What a condition no longer says is taken out.
-fn whole_condition(condition: &serde_json::Value, before: &[serde_json::Value]) -> serde_json::Value {
-    let mut condition = condition.clone();
-    let old = before.iter().find(|c| c["type"] == condition["type"]);
-    for key in ["reason", "message"] {
-        if old.is_some_and(|o| o.get(key).is_some()) && condition.get(key).is_none() {
-            condition[key] = serde_json::Value::Null;
-        }
-    }
-    condition
 }
