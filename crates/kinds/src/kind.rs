@@ -160,8 +160,8 @@ pub trait Kind: Send + Sync + 'static {
         ""
     }
 
-    /// The definition itself in OpenAPI v3, where [`crate::openapi`] has none of that name.
-    fn openapi(&self) -> Option<Value> {
+    /// Of a custom resource, its structural schema; [`crate::openapi`] has no definition of that name.
+    fn openapi(&self) -> Option<&Value> {
         None
     }
 

@@ -198,18 +198,8 @@ impl Kind for CustomKind {
         &self.definition
     }
 
-    fn openapi(&self) -> Option<Value> {
-        let mut published = self.openapi.clone();
-        if value::at(&published, &["type"]).is_some() {
-            let meta = "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
-            let properties = value::object(&mut published, &["properties"]);
-            let text = |description: &str| serde_json::json!({"type": "string", "description": description});
-            properties.insert("apiVersion".into(), text("The version of the schema that this object is written in."));
-            properties.insert("kind".into(), text("The kind of this object."));
-            properties
-                .insert("metadata".into(), serde_json::json!({"description": "Standard object's metadata.", "allOf": [{"$ref": meta}]}));
-        }
-        Some(published)
+    fn openapi(&self) -> Option<&Value> {
+        Some(&self.openapi)
     }
 
     fn storage_prefix(&self) -> String {

@@ -1,6 +1,7 @@
 //! The component schemas of a document: built-in definitions, those of custom resources, and nothing that no
 //! path needs.
 
+use super::custom::{self, Form};
 use kinds::Kind;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -8,28 +9,28 @@ use std::sync::Arc;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
-/// All that is published, in the form of OpenAPI v3.
-pub fn all(kinds: &[Arc<dyn Kind>]) -> Map<String, Value> {
+/// All that is published. References are written as OpenAPI v3 has them.
+pub fn all(kinds: &[Arc<dyn Kind>], form: Form) -> Map<String, Value> {
     let mut all = kinds::openapi::definitions();
     for kind in kinds {
-        let Some(mut definition) = kind.openapi() else { continue };
+        let Some(structural) = kind.openapi() else { continue };
         let names = kind.names();
-        let gvk = |kind: &str| json!([{"group": names.group, "version": names.version, "kind": kind}]);
-        definition["x-kubernetes-group-version-kind"] = gvk(&names.kind);
-        let list = json!({
-            "type": "object",
-            "description": format!("A list of {} objects.", names.kind),
-            "required": ["items"],
-            "properties": {
-                "apiVersion": {"type": "string", "description": "The version of the schema that this list is written in."},
-                "kind": {"type": "string", "description": "The kind of this list."},
-                "metadata": {"description": "What is known of the list as a whole.", "allOf": [{"$ref": pointer(&format!("{META}.ListMeta"))}]},
-                "items": {"type": "array", "description": "The objects.", "items": {"allOf": [{"$ref": pointer(kind.definition())}]}},
-            },
-            "x-kubernetes-group-version-kind": gvk(&names.list_kind),
+        let mut list = Map::from_iter([
+            ("type".to_string(), json!("object")),
+            ("description".into(), format!("A list of {} objects.", names.kind).into()),
+            ("required".into(), json!(["items"])),
+            ("x-kubernetes-group-version-kind".into(), custom::gvk(kind.as_ref(), &names.list_kind)),
+        ]);
+        let properties = json!({
+            "apiVersion": {"type": "string", "description": "The version of the schema that this list is written in."},
+            "kind": {"type": "string", "description": "The kind of this list."},
+            "metadata": {"description": "What is known of the list as a whole.", "allOf": [{"$ref": pointer(&format!("{META}.ListMeta"))}]},
+            "items": {"type": "array", "description": "The objects.", "items": {"allOf": [{"$ref": pointer(kind.definition())}]}},
         });
-        all.insert(kind.definition().to_string(), definition);
-        all.insert(format!("{}List", kind.definition()), list);
+        list.insert("properties".into(), properties);
+        custom::mark_selectable(kind.as_ref(), &mut list);
+        all.insert(kind.definition().to_string(), custom::definition(kind.as_ref(), structural, form));
+        all.insert(format!("{}List", kind.definition()), list.into());
     }
     all
 }

@@ -1,6 +1,7 @@
 //! The OpenAPI documents. They are large and seldom asked for: each is made when somebody asks, and only its
 //! compressed form is kept.
 
+mod custom;
 mod definitions;
 mod operations;
 mod v2;

@@ -1,5 +1,6 @@
 //! The one document of OpenAPI v2, which says less but all at once.
 
+use super::custom::Form;
 use super::operations::{self, Operation, PARAMETERS};
 use super::{definitions, v3};
 use kinds::Kind;
@@ -7,7 +8,7 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 pub fn document(kinds: &[Arc<dyn Kind>]) -> Value {
-    let mut schemas = definitions::all(kinds);
+    let mut schemas = definitions::all(kinds, Form::V2);
     let operations: Vec<Operation> = {
         let definition_of = |(group, version, kind): &operations::Gvk| v3::definition_of(&schemas, group, version, kind);
         kinds.iter().flat_map(|k| operations::of(k.as_ref(), &definition_of)).collect()
@@ -47,21 +48,8 @@ fn downgrade(schema: Value) -> Value {
     {
         map.extend(reference);
     }
-    let is_choice = map.remove("oneOf").is_some() | map.remove("anyOf").is_some() | map.remove("not").is_some();
-    // There are no nulls either: what may be one may be anything.
-    if map.remove("nullable") == Some(Value::Bool(true)) {
-        for key in ["type", "items", "properties", "additionalProperties"] {
-            map.remove(key);
-        }
-    }
-    // Clients take what is not named to be wrong, although the schema lets it in.
-    if map.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true)) {
-        map.remove("items");
-        if let Some(Value::Object(properties)) = map.get_mut("properties") {
-            properties.retain(|name, _| matches!(name.as_str(), "apiVersion" | "kind" | "metadata"));
-        }
-    }
-    if map.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) || (is_choice && !map.contains_key("type")) {
+    let is_choice = map.remove("oneOf").is_some();
+    if is_choice && !map.contains_key("type") {
         map.insert("type".into(), "string".into());
     }
     for key in ["items", "additionalProperties"] {

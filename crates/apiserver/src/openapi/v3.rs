@@ -1,5 +1,6 @@
 //! One document of OpenAPI v3 per group and version.
 
+use super::custom::Form;
 use super::definitions;
 use super::operations::{self, Operation, PARAMETERS};
 use kinds::Kind;
@@ -15,7 +16,7 @@ const PATCHES: [&str; 4] = [
 ];
 
 pub fn document(kinds: &[Arc<dyn Kind>], version: &GroupVersion) -> Value {
-    let mut schemas = definitions::all(kinds);
+    let mut schemas = definitions::all(kinds, Form::V3);
     let operations: Vec<Operation> = {
         let definition_of = |(group, version, kind): &operations::Gvk| definition_of(&schemas, group, version, kind);
         kinds.iter().filter(|k| k.names().group_version() == *version).flat_map(|k| operations::of(k.as_ref(), &definition_of)).collect()

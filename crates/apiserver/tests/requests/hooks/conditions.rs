@@ -49,7 +49,7 @@ async fn what_does_not_compile_is_refused() {
             let hooks = conditional(&backend, conditions(&[("invalid-expression-1", expression)]));
             let refused = s.post(collection, json!({"metadata": {"name": "h"}, "webhooks": hooks})).await.expect(422);
             let message = refused["message"].as_str().unwrap();
-            assert!(message.contains(&"webhooks[0].matchConditions[0].expression: ") && message.contains(why), "{message}");
+            assert!(message.contains("webhooks[0].matchConditions[0].expression: ") && message.contains(why), "{message}");
         }
         let twice = conditional(&backend, conditions(&[("one", "true"), ("one", "false")]));
         let refused = s.post(collection, json!({"metadata": {"name": "h"}, "webhooks": twice})).await.expect(422);
