@@ -144,3 +144,51 @@ fn whole(map: &mut Map<String, Value>) {
         properties.insert("metadata".into(), json!({"description": "Standard object's metadata.", "allOf": [{"$ref": META}]}));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn published(schema: Value, form: Form) -> Value {
+        let Value::Object(mut map) = schema else { panic!("a schema is a map") };
+        match form {
+            Form::V2 => older(&mut map),
+            Form::V3 => unfold(&mut map),
+        }
+        embedded(&mut map, form);
+        map.into()
+    }
+
+    #[test]
+    fn the_older_form_leaves_out_what_clients_cannot_cope_with() {
+        let schema = json!({"type": "object", "required": ["null", "list"], "properties": {
+            "null": {"type": "object", "nullable": true, "properties": {"a": {"type": "string"}}},
+            "list": {"type": "array", OPEN: true, "items": {"type": "string"}},
+            "map": {"type": "object", "required": ["a"], "additionalProperties": {"type": "string", "nullable": true}},
+            "either": {INT_OR_STRING: true, "allOf": [{"anyOf": [{"type": "integer"}, {"type": "string"}]}]},
+            "open": {"type": "object", OPEN: true, EMBEDDED: true},
+            "choice": {"type": "string", "oneOf": [{"pattern": "a"}], "not": {"maxLength": 3}},
+        }});
+        let wanted = json!({"type": "object", "required": ["list"], "properties": {
+            "null": {}, "list": {OPEN: true}, "map": {"type": "object", "additionalProperties": {}},
+            "either": {INT_OR_STRING: true}, "open": {OPEN: true, EMBEDDED: true}, "choice": {"type": "string"},
+        }});
+        assert_eq!(published(schema.clone(), Form::V2), wanted);
+        let mut newer = published(schema.clone(), Form::V3);
+        let open = newer["properties"]["open"].take();
+        assert_eq!(open["required"], json!(["kind", "apiVersion"]));
+        assert_eq!(open["properties"]["metadata"]["allOf"][0]["$ref"], META);
+        newer["properties"]["open"] = schema["properties"]["open"].clone();
+        assert_eq!(newer, schema);
+    }
+
+    #[test]
+    fn the_newer_form_says_in_its_own_words_what_is_an_integer_or_a_string() {
+        let either = json!([{"type": "integer"}, {"type": "string"}]);
+        assert_eq!(published(json!({INT_OR_STRING: true}), Form::V3), json!({INT_OR_STRING: true, "anyOf": either}));
+        let choice = json!([{"pattern": "^a"}]);
+        let both = json!({INT_OR_STRING: true, "anyOf": choice, "allOf": [{"anyOf": either}]});
+        assert_eq!(published(json!({INT_OR_STRING: true, "anyOf": choice}), Form::V3), both);
+        assert_eq!(published(both.clone(), Form::V3), both);
+    }
+}

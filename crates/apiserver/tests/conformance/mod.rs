@@ -12,4 +12,5 @@ mod fields;
 mod issuer;
 mod namespaces;
 mod operations;
+mod publishing;
 mod watchers;

@@ -15,6 +15,7 @@ mod flow;
 mod hooks;
 mod idle;
 mod kinds;
+mod kubectl;
 mod listener;
 mod lists;
 mod objects;
