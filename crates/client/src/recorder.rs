@@ -7,6 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use std::collections::HashMap;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +31,7 @@ const BACKLOG: usize = 512;
 const REMEMBERED: usize = 1024;
 
 struct Entry {
+    component: Arc<str>,
     object: ObjectReference,
     kind: EventType,
     reason: String,
@@ -39,6 +41,7 @@ struct Entry {
 
 #[derive(Clone)]
 pub struct Recorder {
+    component: Arc<str>,
     sender: mpsc::Sender<Entry>,
 }
 
@@ -59,12 +62,18 @@ impl Recorder {
     /// Needs a tokio runtime: a task of its own writes the events.
     pub fn new(client: Client, component: &str, host: &str) -> Self {
         let (sender, receiver) = mpsc::channel(BACKLOG);
-        tokio::spawn(write(client, component.to_string(), host.to_string(), receiver));
-        Self { sender }
+        tokio::spawn(write(client, host.to_string(), receiver));
+        Self { component: component.into(), sender }
+    }
+
+    /// The same recorder, in the name of a part.
+    pub fn of(&self, component: &str) -> Self {
+        Self { component: component.into(), sender: self.sender.clone() }
     }
 
     pub fn event(&self, object: &ObjectReference, kind: EventType, reason: &str, message: String) {
-        let entry = Entry { object: object.clone(), kind, reason: reason.into(), message, at: Timestamp::now() };
+        let (component, object) = (self.component.clone(), object.clone());
+        let entry = Entry { component, object, kind, reason: reason.into(), message, at: Timestamp::now() };
         if self.sender.try_send(entry).is_err() {
             tracing::debug!(reason, "event dropped: too many are waiting");
         }
@@ -73,6 +82,7 @@ impl Recorder {
 
 #[derive(PartialEq, Eq, Hash)]
 struct Same {
+    component: Arc<str>,
     uid: String,
     namespace: String,
     name: String,
@@ -82,12 +92,13 @@ struct Same {
     message: String,
 }
 
-async fn write(client: Client, component: String, host: String, mut entries: mpsc::Receiver<Entry>) {
+async fn write(client: Client, host: String, mut entries: mpsc::Receiver<Entry>) {
     let mut recent: HashMap<Same, (String, i32)> = HashMap::new();
     while let Some(entry) = entries.recv().await {
         let namespace = entry.object.namespace.clone().unwrap_or_else(|| "default".into());
         let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
         let same = Same {
+            component: entry.component.clone(),
             uid: entry.object.uid.clone().unwrap_or_default(),
             namespace: namespace.clone(),
             name: entry.object.name.clone().unwrap_or_default(),
@@ -119,8 +130,8 @@ async fn write(client: Client, component: String, host: String, mut entries: mps
             type_: Some(entry.kind.as_str().into()),
             reason: Some(entry.reason),
             message: Some(entry.message),
-            source: Some(EventSource { component: Some(component.clone()), host: (!host.is_empty()).then(|| host.clone()) }),
-            reporting_component: Some(component.clone()),
+            source: Some(EventSource { component: Some(entry.component.to_string()), host: (!host.is_empty()).then(|| host.clone()) }),
+            reporting_component: Some(entry.component.to_string()),
             reporting_instance: Some(host.clone()),
             count: Some(1),
             first_timestamp: Some(at.clone()),

@@ -72,10 +72,27 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     ALL.iter().map(|(name, _)| *name)
 }
 
+/// Where events say that they come from, which upstream does not always call as the loop.
+fn component(name: &str) -> &str {
+    match name {
+        "replicationcontroller-controller" => "replication-controller",
+        "disruption-controller" => "controllermanager",
+        "node-lifecycle-controller" => "node-controller",
+        "endpoints-controller" => "endpoint-controller",
+        "endpointslice-controller" => "endpoint-slice-controller",
+        "endpointslice-mirroring-controller" => "endpoint-slice-mirroring-controller",
+        "persistentvolume-binder-controller" => "persistentvolume-controller",
+        name => name,
+    }
+}
+
 /// Runs the chosen loops until the context's `stop`.
 pub async fn run(context: Context, chosen: Selection) {
     // Each in a task of its own, so that they run side by side.
-    let tasks = ALL.iter().filter(|(name, _)| chosen.has(name)).map(|(_, start)| tokio::spawn(start(context.clone())));
+    let tasks = ALL.iter().filter(|(name, _)| chosen.has(name)).map(|(name, start)| {
+        let recorder = context.recorder.of(component(name));
+        tokio::spawn(start(Context { recorder, ..context.clone() }))
+    });
     for ended in join_all(tasks).await {
         if let Err(error) = ended {
             tracing::error!(%error, "a controller ended");

@@ -94,7 +94,7 @@ pub async fn start(platform: &Platform, layout: &Layout, say: &Say, stop: Cancel
 
     let context = controllers::Context {
         informers: informers.clone(),
-        recorder: Recorder::new(admin("system:kube-controller-manager"), "kube-controller-manager", &node_name),
+        recorder: Recorder::new(admin("system:kube-controller-manager"), "kube-controller-manager", ""),
         cluster_ca: pki.main.pem.clone(),
         signer: Some(Arc::new(controllers::certificates::Signer::new(&pki.main.pem, &pki.main.key_pem)?)),
         stop: stop.clone(),
