@@ -146,8 +146,11 @@ fn set(object: &mut Value, condition: &Condition) {
     let since = old.and_then(|c| c.get("lastTransitionTime").cloned()).unwrap_or_else(|| time::now().into());
     let new = json!({"type": "Available", "status": condition.status, "lastTransitionTime": since,
         "reason": condition.reason, "message": condition.message});
-    let mut all: Vec<Value> =
-        value::items(object, &["status", "conditions"]).iter().filter(|c| value::text(c, &["type"]) != "Available").cloned().collect();
-    all.push(new);
+    // Others have conditions here too, and each keeps its place.
+    let mut all = value::items(object, &["status", "conditions"]).to_vec();
+    match all.iter_mut().find(|c| value::text(c, &["type"]) == "Available") {
+        Some(there) => *there = new,
+        None => all.push(new),
+    }
     value::set(object, &["status", "conditions"], json!(all));
 }
