@@ -5,7 +5,7 @@
 mod accounts;
 mod chunking;
 mod coverage;
-mod definitions;
+pub mod definitions;
 mod discovery;
 mod events;
 mod fields;

@@ -34,6 +34,19 @@ impl Authenticator for Open {
     }
 }
 
+/// Who is let in.
+pub enum Access {
+    Open,
+    /// Whoever proves who he is, to do what he may.
+    Secured(auth::certificates::Certificates),
+}
+
+impl Access {
+    pub fn secured() -> Self {
+        Self::Secured(auth::certificates::Certificates::default())
+    }
+}
+
 /// Removed at the end.
 pub struct Dir(PathBuf);
 
@@ -68,17 +81,17 @@ pub async fn server() -> (Server, Dir) {
 }
 
 pub async fn open(dir: &Dir) -> Server {
-    open_with(dir, Arc::default(), false).await
+    open_with(dir, Arc::default(), Access::Open).await
 }
 
 /// One that asks who it is and whether he may.
 pub async fn secured() -> (Server, Dir) {
     let dir = Dir::new();
-    (open_with(&dir, Arc::default(), true).await, dir)
+    (open_with(&dir, Arc::default(), Access::secured()).await, dir)
 }
 
-pub async fn open_with(dir: &Dir, aggregator: Arc<aggregation::Aggregator>, secured: bool) -> Server {
-    build(core(dir).await, 1, aggregator, secured, Operations::default(), |_| {}).await
+pub async fn open_with(dir: &Dir, aggregator: Arc<aggregation::Aggregator>, access: Access) -> Server {
+    build(core(dir).await, 1, aggregator, access, Operations::default(), |_| {}).await
 }
 
 pub async fn operated(dir: &Dir, operations: Operations) -> Server {
@@ -87,13 +100,13 @@ pub async fn operated(dir: &Dir, operations: Operations) -> Server {
 
 /// With further handlers.
 pub async fn handling(dir: &Dir, operations: Operations, register: impl FnOnce(&mut Handlers)) -> Server {
-    build(core(dir).await, 1, Arc::default(), false, operations, register).await
+    build(core(dir).await, 1, Arc::default(), Access::Open, operations, register).await
 }
 
 /// The `number`th server on a store.
 pub async fn serve(store: Arc<dyn store::Store>, encryption: Arc<encryption::Encryption>, number: u8) -> Server {
     let core = Core::open_encrypted(store, encryption).await.unwrap();
-    build(core, number, Arc::default(), false, Operations::default(), |_| {}).await
+    build(core, number, Arc::default(), Access::Open, Operations::default(), |_| {}).await
 }
 
 async fn core(dir: &Dir) -> Arc<Core> {
@@ -104,7 +117,7 @@ async fn build(
     core: Arc<Core>,
     number: u8,
     aggregator: Arc<aggregation::Aggregator>,
-    secured: bool,
+    access: Access,
     operations: Operations,
     register: impl FnOnce(&mut Handlers),
 ) -> Server {
@@ -126,11 +139,13 @@ async fn build(
     tokens.register(&mut handlers);
     reviews::register(&mut handlers, tokens.clone(), bootstrap.clone(), rbac.clone());
     let node = auth::node::NodeAuthorizer::start(objects);
-    let (authenticator, authorizer): (Arc<dyn Authenticator>, Arc<dyn Authorizer>) = if secured {
-        let authenticator = auth::Union::<dyn Authenticator>(vec![Arc::new(bootstrap), tokens.clone()]);
-        (Arc::new(authenticator), Arc::new(auth::Union::<dyn Authorizer>(vec![Arc::new(node), Arc::new(rbac)])))
-    } else {
-        (Arc::new(Open), Arc::new(Open))
+    let secured = matches!(access, Access::Secured(_));
+    let (authenticator, authorizer): (Arc<dyn Authenticator>, Arc<dyn Authorizer>) = match access {
+        Access::Secured(certificates) => {
+            let authenticator = auth::Union::<dyn Authenticator>(vec![Arc::new(certificates), Arc::new(bootstrap), tokens.clone()]);
+            (Arc::new(authenticator), Arc::new(auth::Union::<dyn Authorizer>(vec![Arc::new(node), Arc::new(rbac)])))
+        }
+        Access::Open => (Arc::new(Open), Arc::new(Open)),
     };
     let config = Config {
         core,

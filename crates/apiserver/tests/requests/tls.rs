@@ -25,7 +25,7 @@ pub struct Listening {
     pub address: SocketAddr,
     pub tls: listener::Tls,
     pub serving: JoinHandle<()>,
-    _dir: Dir,
+    _dir: Option<Dir>,
 }
 
 /// A certificate for `localhost` that signs itself, and a server that shows it.
@@ -42,6 +42,11 @@ pub fn certificate() -> (CertificateDer<'static>, rustls::ServerConfig) {
 pub async fn listen(operations: Operations, limits: listener::Limits) -> (Listening, CertificateDer<'static>) {
     let dir = Dir::new();
     let server = operated(&dir, operations).await;
+    listening(server, Some(dir), limits).await
+}
+
+/// A server of one's own behind a listener.
+pub async fn listening(server: Server, dir: Option<Dir>, limits: listener::Limits) -> (Listening, CertificateDer<'static>) {
     let (certificate, config) = certificate();
     let tls: listener::Tls = Arc::new(ArcSwap::from_pointee(config));
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();

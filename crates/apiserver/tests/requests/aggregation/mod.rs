@@ -1,15 +1,18 @@
 //! Servers behind the server: real ones, over TLS, in this process.
 
+mod authorities;
+mod sample;
+
 use crate::support::*;
-use apiserver::aggregation::{self, Aggregator, ClientIdentity};
+use apiserver::aggregation::{self, Aggregator};
 use apiserver::{Body, User, body};
+use authorities::{Authority, authority, leaf, server_config};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rcgen::ExtendedKeyUsagePurpose;
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,38 +23,9 @@ const GROUP: &str = "wardle.example.com";
 const PATH: &str = "/apis/wardle.example.com/v1alpha1";
 const REGISTRATIONS: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
 
-struct Authority {
-    der: CertificateDer<'static>,
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-fn authority(name: &str) -> Authority {
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    let certificate = params.self_signed(&key).unwrap();
-    Authority { der: certificate.der().clone(), pem: certificate.pem(), issuer: Issuer::new(params, key) }
-}
-
-fn leaf(of: &Authority, names: &[&str], usage: ExtendedKeyUsagePurpose) -> ClientIdentity {
-    let mut params = CertificateParams::new(names.iter().map(|n| n.to_string()).collect::<Vec<_>>()).unwrap();
-    params.distinguished_name.push(DnType::CommonName, "front-proxy-client");
-    params.extended_key_usages = vec![usage];
-    let key = KeyPair::generate().unwrap();
-    let certificate = params.signed_by(&key, &of.issuer).unwrap();
-    ClientIdentity { chain: vec![certificate.der().clone()], key: PrivatePkcs8KeyDer::from(key.serialize_der()).into() }
-}
-
 /// A server that lets in only the front proxy; `hangs` never answers.
 async fn wardle(proxies: &Authority, own: &Authority, hangs: bool, stop: CancellationToken) -> u16 {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(proxies.der.clone()).unwrap();
-    let verifier = rustls::server::WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
-    let identity = leaf(own, &["wardle.default.svc"], ExtendedKeyUsagePurpose::ServerAuth);
-    let config =
-        rustls::ServerConfig::builder().with_client_cert_verifier(verifier).with_single_cert(identity.chain, identity.key).unwrap();
+    let config = server_config(proxies, own);
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = tokio::net::TcpListener::bind("localhost:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -122,7 +96,7 @@ async fn setting() -> Setting {
     let proxies = authority("proxies");
     let identity = leaf(&proxies, &[], ExtendedKeyUsagePurpose::ClientAuth);
     let dir = Dir::new();
-    let server = open_with(&dir, Arc::new(Aggregator::new(Some(identity))), false).await;
+    let server = open_with(&dir, Arc::new(Aggregator::new(Some(identity))), Access::Open).await;
     tokio::spawn(aggregation::run(server.api.clone(), server.stop.clone()));
     Setting { server, proxies, _dir: dir }
 }
