@@ -32,6 +32,7 @@ fn the_platform_runs_the_reference_application_and_loses_nothing() {
     an_image_is_pulled_from_a_registry_with_its_password(&cluster);
     a_pod_that_outlives_its_deadline_fails(&cluster);
     a_running_pod_is_resized_in_place_or_told_why_not(&cluster);
+    sessions_are_led_over_websocket_and_over_spdy(&cluster);
     the_reference_application_answers_and_its_data_outlives_its_pods(&mut cluster);
     containerd_may_die_and_pods_go_on(&cluster);
     a_deleted_namespace_takes_everything_with_it(&cluster);
@@ -510,6 +511,20 @@ spec:
     ));
     cluster.eventually(&["get", "pod", "huge", "-o", "jsonpath={.status.phase} {.status.reason}"], |out| out == "Failed OutOfcpu");
     cluster.kubectl(&["delete", "pod", "sized", "huge"]);
+}
+
+fn sessions_are_led_over_websocket_and_over_spdy(cluster: &Cluster) {
+    let run = ["run", "session", "--image=localhost/socle/busybox:latest", "--image-pull-policy=IfNotPresent", "--restart=Never"];
+    cluster.kubectl(&[&run[..], &["--", "sleep", "1000"]].concat());
+    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/session", "--timeout=60s"]);
+    let exec = ["exec", "session", "-v=8", "--", "sh", "-c", "echo out; exit 3"];
+    for (websocket, told) in [("true", "The subprotocol is v5.channel.k8s.io"), ("false", "Upgrade: SPDY/3.1")] {
+        let output = cluster.kubectl_with(&[("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websocket)], &exec);
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(out == "out\n" && output.status.code() == Some(3), "{output:?}");
+        assert!(err.contains(told) && !err.contains("fallback"), "{err}");
+    }
+    cluster.kubectl(&["delete", "pod", "session", "--now"]);
 }
 
 /// A port of the ingress that another process holds is told, waited for and taken when it is free.

@@ -6,8 +6,12 @@ mod containers;
 mod follow;
 mod logs;
 mod query;
+mod spdy;
 mod stats;
 mod streams;
+mod websocket;
+
+use self::streams::Wanted;
 
 use crate::cri::Runtime;
 use crate::pods::Pods;
@@ -121,16 +125,18 @@ impl Server {
             ["stats", "summary"] if get => stats::summary(&self.inner).await.map(|s| json_answer(&s)),
             ["containerLogs", namespace, pod, container] if get => logs::answer(&self.inner, namespace, pod, container, &query).await,
             ["exec", namespace, pod, container] | ["exec", namespace, pod, _, container] => {
-                let url = streams::exec(&self.inner, namespace, pod, container, &query).await?;
-                streams::relay(&url, request).await
+                let wanted = Wanted::of(&query)?;
+                let url = streams::exec(&self.inner, namespace, pod, container, &query, &wanted).await?;
+                streams::session(&url, request, Some(wanted)).await
             }
             ["attach", namespace, pod, container] | ["attach", namespace, pod, _, container] => {
-                let url = streams::attach(&self.inner, namespace, pod, container, &query).await?;
-                streams::relay(&url, request).await
+                let wanted = Wanted::of(&query)?;
+                let url = streams::attach(&self.inner, namespace, pod, container, &wanted).await?;
+                streams::session(&url, request, Some(wanted)).await
             }
             ["portForward", namespace, pod] | ["portForward", namespace, pod, _] => {
                 let url = streams::port_forward(&self.inner, namespace, pod, &query).await?;
-                streams::relay(&url, request).await
+                streams::session(&url, request, None).await
             }
             _ => Err(Refusal::not_found("404 page not found\n")),
         }

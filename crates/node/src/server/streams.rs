@@ -1,12 +1,14 @@
-//! Sessions with containers. The runtime's streaming server speaks the protocols (SPDY, WebSocket);
-//! from the moment it agrees, bytes are passed both ways unread.
+//! Sessions with containers. The runtime's streaming server speaks the protocols (SPDY, the older ones of
+//! WebSocket); from the moment it agrees, bytes are passed both ways unread. What it does not speak is
+//! translated (`websocket`).
 
 use super::query::Query;
+use super::websocket::{self, Offer};
 use super::{Body, Inner, Refusal, containers, wrap};
 use crate::cri::RuntimeError;
 use crate::cri::api::{AttachRequest, ExecRequest};
 use http::uri::{PathAndQuery, Uri};
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -18,16 +20,16 @@ use tokio::net::TcpStream;
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// What of the container's standard streams a session has.
-struct Wanted {
-    tty: bool,
-    stdin: bool,
-    stdout: bool,
-    stderr: bool,
+pub struct Wanted {
+    pub tty: bool,
+    pub stdin: bool,
+    pub stdout: bool,
+    pub stderr: bool,
 }
 
 impl Wanted {
     /// As the kubelet API spells them; the names of the public API are understood too.
-    fn of(query: &Query) -> Result<Self, Refusal> {
+    pub fn of(query: &Query) -> Result<Self, Refusal> {
         let tty = query.flag("tty");
         let wanted = Self {
             tty,
@@ -43,8 +45,7 @@ impl Wanted {
     }
 }
 
-pub async fn exec(inner: &Inner, namespace: &str, pod: &str, container: &str, query: &Query) -> Result<String, Refusal> {
-    let wanted = Wanted::of(query)?;
+pub async fn exec(inner: &Inner, namespace: &str, pod: &str, container: &str, query: &Query, wanted: &Wanted) -> Result<String, Refusal> {
     let pod = containers::pod(&*inner.pods, namespace, pod)?;
     let id = containers::running(inner, &pod, container)?.id;
     let cmd = query.all("command").map(str::to_string).collect();
@@ -52,8 +53,7 @@ pub async fn exec(inner: &Inner, namespace: &str, pod: &str, container: &str, qu
     inner.runtime.exec(request).await.map_err(|e| refusal(e, container))
 }
 
-pub async fn attach(inner: &Inner, namespace: &str, pod: &str, container: &str, query: &Query) -> Result<String, Refusal> {
-    let wanted = Wanted::of(query)?;
+pub async fn attach(inner: &Inner, namespace: &str, pod: &str, container: &str, wanted: &Wanted) -> Result<String, Refusal> {
     let pod = containers::pod(&*inner.pods, namespace, pod)?;
     let id = containers::running(inner, &pod, container)?.id;
     let request = AttachRequest { container_id: id, tty: wanted.tty, stdin: wanted.stdin, stdout: wanted.stdout, stderr: wanted.stderr };
@@ -77,37 +77,26 @@ fn refusal(error: RuntimeError, container: &str) -> Refusal {
     }
 }
 
+/// Leads the session of `request` to the runtime's `url`.
+pub async fn session(url: &str, request: Request<Incoming>, wanted: Option<Wanted>) -> Result<Response<Body>, Refusal> {
+    match Offer::of(request.headers()) {
+        Some(offer) => websocket::serve(url, request, offer, wanted).await,
+        None => relay(url, request).await,
+    }
+}
+
 /// Sends `request` on to `url` and joins the two connections if the other side switches protocols.
-pub async fn relay(url: &str, mut request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+async fn relay(url: &str, mut request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
     if !request.headers().contains_key(header::UPGRADE) {
         return Err(Refusal::bad("unable to upgrade: missing upgrade headers in request"));
     }
-    let target: Uri = url.parse().map_err(|_| Refusal::internal(format!("the runtime gave an unusable address: {url:?}")))?;
-    let authority = target.authority().ok_or_else(|| Refusal::internal("the runtime gave an address without a host"))?.clone();
-    let address = (authority.host().trim_matches(['[', ']']).to_string(), authority.port_u16().unwrap_or(80));
-    let stream = tokio::time::timeout(CONNECT, TcpStream::connect((address.0.as_str(), address.1))).await;
-    let stream = stream.map_err(Refusal::internal)?.map_err(|e| Refusal(StatusCode::BAD_GATEWAY, format!("error dialing backend: {e}")))?;
-    let _ = stream.set_nodelay(true);
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Refusal::internal)?;
-    tokio::spawn(connection.with_upgrades());
-
-    let mut outgoing = Request::new(Empty::<bytes::Bytes>::new());
-    *outgoing.method_mut() = request.method().clone();
-    // Ports of the old WebSocket form of port forwarding are in the query, which the runtime's address lacks.
-    *outgoing.uri_mut() = with_query(&target, request.uri().query());
-    *outgoing.headers_mut() = request.headers().clone();
-    let headers = outgoing.headers_mut();
+    let mut headers = request.headers().clone();
     for name in [header::AUTHORIZATION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
         headers.remove(name);
     }
-    headers.insert(header::HOST, HeaderValue::from_str(authority.as_str()).map_err(Refusal::internal)?);
-    let mut response = sender.send_request(outgoing).await.map_err(|e| Refusal(StatusCode::BAD_GATEWAY, e.to_string()))?;
+    let mut response = ask(url, request.method().clone(), request.uri().query(), headers).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        // These speak of the runtime's connection only.
-        for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
-            response.headers_mut().remove(name);
-        }
-        return Ok(response.map(wrap));
+        return Ok(refused(response));
     }
     let (near, far) = (hyper::upgrade::on(&mut request), hyper::upgrade::on(&mut response));
     tokio::spawn(async move {
@@ -116,6 +105,34 @@ pub async fn relay(url: &str, mut request: Request<Incoming>) -> Result<Response
         tracing::trace!(?joined, "a session ended");
     });
     Ok(response.map(|_| wrap(Empty::new())))
+}
+
+/// Asks the runtime's streaming server to switch protocols.
+pub async fn ask(url: &str, method: Method, query: Option<&str>, headers: HeaderMap) -> Result<Response<Incoming>, Refusal> {
+    let target: Uri = url.parse().map_err(|_| Refusal::internal(format!("the runtime gave an unusable address: {url:?}")))?;
+    let authority = target.authority().ok_or_else(|| Refusal::internal("the runtime gave an address without a host"))?.clone();
+    let address = (authority.host().trim_matches(['[', ']']).to_string(), authority.port_u16().unwrap_or(80));
+    let stream = tokio::time::timeout(CONNECT, TcpStream::connect((address.0.as_str(), address.1))).await;
+    let stream = stream.map_err(Refusal::internal)?.map_err(|e| Refusal(StatusCode::BAD_GATEWAY, format!("error dialing backend: {e}")))?;
+    let _ = stream.set_nodelay(true);
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Refusal::internal)?;
+    tokio::spawn(connection.with_upgrades());
+    let mut outgoing = Request::new(Empty::<bytes::Bytes>::new());
+    *outgoing.method_mut() = method;
+    // Ports of the old WebSocket form of port forwarding are in the query, which the runtime's address lacks.
+    *outgoing.uri_mut() = with_query(&target, query);
+    *outgoing.headers_mut() = headers;
+    outgoing.headers_mut().insert(header::HOST, HeaderValue::from_str(authority.as_str()).map_err(Refusal::internal)?);
+    sender.send_request(outgoing).await.map_err(|e| Refusal(StatusCode::BAD_GATEWAY, e.to_string()))
+}
+
+/// The runtime's refusal as this API's own.
+pub fn refused(mut response: Response<Incoming>) -> Response<Body> {
+    // These speak of the runtime's connection only.
+    for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
+        response.headers_mut().remove(name);
+    }
+    response.map(wrap)
 }
 
 fn with_query(target: &Uri, query: Option<&str>) -> Uri {
@@ -162,7 +179,7 @@ mod tests {
             let (stream, _) = api.accept().await.unwrap();
             let service = service_fn(move |request| {
                 let url = url.clone();
-                async move { relay(&url, request).await.map_err(|Refusal(_, why)| std::io::Error::other(why)) }
+                async move { session(&url, request, None).await.map_err(|Refusal(_, why)| std::io::Error::other(why)) }
             });
             hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await.unwrap();
         });

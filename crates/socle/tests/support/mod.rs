@@ -89,7 +89,12 @@ impl Cluster {
     }
 
     pub fn try_kubectl(&self, args: &[&str]) -> Output {
+        self.kubectl_with(&[], args)
+    }
+
+    pub fn kubectl_with(&self, environment: &[(&str, &str)], args: &[&str]) -> Output {
         Command::new(&self.kubectl)
+            .envs(environment.iter().copied())
             .env("KUBECONFIG", self.data().join("kubeconfig"))
             .env("HOME", &self.dir)
             .args(args)
