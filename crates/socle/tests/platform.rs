@@ -1,6 +1,7 @@
 //! The platform end to end: the binary, containerd, kubectl and the reference application. The steps
 //! share one cluster and run in order; each is named after what it shows.
 
+mod behaviours;
 mod support;
 
 use std::sync::{Mutex, PoisonError};
@@ -33,6 +34,7 @@ fn the_platform_runs_the_reference_application_and_loses_nothing() {
     a_pod_that_outlives_its_deadline_fails(&cluster);
     a_running_pod_is_resized_in_place_or_told_why_not(&cluster);
     sessions_are_led_over_websocket_and_over_spdy(&cluster);
+    behaviours::all(&cluster);
     the_reference_application_answers_and_its_data_outlives_its_pods(&mut cluster);
     containerd_may_die_and_pods_go_on(&cluster);
     a_deleted_namespace_takes_everything_with_it(&cluster);
