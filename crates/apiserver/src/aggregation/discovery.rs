@@ -23,7 +23,7 @@ pub async fn fetch(target: &Target, remote: &Remote) -> Option<Document> {
         None => tokio::time::timeout(PATIENCE, legacy(target, remote)).await.ok()??,
     };
     let openapi = tokio::time::timeout(PATIENCE, openapi(target, remote)).await.ok().flatten();
-    Some(Document { resources, openapi, stale: false })
+    Some(Document { resources, openapi, ..Document::default() })
 }
 
 async fn json(target: &Target, remote: &Remote, path: &str, accept: &str) -> Option<(String, Value)> {

@@ -3,6 +3,7 @@
 
 mod availability;
 mod discovery;
+pub(crate) mod openapi;
 pub(crate) mod proxy;
 mod registration;
 mod remote;
@@ -14,7 +15,7 @@ pub use run::run;
 use crate::attributes::Attributes;
 use parking_lot::RwLock;
 use remote::Remote;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -27,8 +28,18 @@ pub(crate) struct Document {
     pub resources: Vec<Value>,
     /// Where it has its OpenAPI v3 document, as its own index says; none where it has none.
     pub openapi: Option<String>,
+    pub older: Option<Arc<Older>>,
     /// It could not be asked the last time.
     pub stale: bool,
+}
+
+/// The part of a server's older OpenAPI document that is about its version.
+#[derive(Debug)]
+pub(crate) struct Older {
+    /// Changes when the document does.
+    pub tag: String,
+    pub paths: Map<String, Value>,
+    pub definitions: Map<String, Value>,
 }
 
 /// A group version that is served elsewhere, for discovery.

@@ -2,7 +2,7 @@
 
 use super::availability::{self, Condition};
 use super::remote::Remote;
-use super::{Aggregator, Document, GROUP, discovery, proxy, registration};
+use super::{Aggregator, Document, GROUP, discovery, openapi, proxy, registration};
 use crate::objects::ObjectChange;
 use crate::server::ApiServer;
 use meta::{GroupResource, value};
@@ -118,13 +118,9 @@ async fn keep(server: ApiServer, name: String, wake: Arc<Notify>) {
         let mut good = condition.good() && wrote.is_ok();
         if condition.good() {
             if fetched.is_none_or(|t| t.elapsed() >= REFRESH) {
-                let found = match proxy::target(&server, &remote) {
-                    Ok(target) => discovery::fetch(&target, &remote).await,
-                    Err(_) => None,
-                };
-                good &= found.is_some();
-                fetched = found.is_some().then(Instant::now);
-                remember(aggregator, &name, found);
+                let whole = learn(&server, aggregator, &remote).await;
+                good &= whole;
+                fetched = whole.then(Instant::now);
             }
         } else {
             fetched = None;
@@ -139,13 +135,30 @@ async fn keep(server: ApiServer, name: String, wake: Arc<Notify>) {
     }
 }
 
+/// Asks a server what it serves, and how that looks. Whether it told all of it.
+async fn learn(server: &ApiServer, aggregator: &Aggregator, remote: &Remote) -> bool {
+    let target = proxy::target(server, remote).ok();
+    let found = match &target {
+        Some(target) => discovery::fetch(target, remote).await,
+        None => None,
+    };
+    let told = found.is_some();
+    remember(aggregator, &remote.name, found);
+    let Some(target) = target.filter(|_| told) else { return false };
+    let known = aggregator.documents.read().get(&remote.name).and_then(|document| document.older.clone());
+    let Ok(older) = openapi::fetch(&target, remote, known).await else { return false };
+    if let Some(document) = aggregator.documents.write().get_mut(&remote.name) {
+        document.older = older;
+    }
+    true
+}
+
 /// What was known stays, marked, when nothing new is.
 fn remember(aggregator: &Aggregator, name: &str, found: Option<Document>) {
     let mut documents = aggregator.documents.write();
+    let there = documents.entry(name.to_string()).or_default();
     match found {
-        Some(document) => {
-            documents.insert(name.to_string(), document);
-        }
-        None => documents.entry(name.to_string()).or_default().stale = true,
+        Some(document) => *there = Document { older: there.older.take(), ..document },
+        None => there.stale = true,
     }
 }

@@ -57,11 +57,21 @@ impl Handler for OpenApi {
         let query = Query::of(request.uri());
         let headers = request.headers();
         if path == "/openapi/v2" {
-            let hash = hash(&kinds, None);
-            if wanted(headers)? {
-                return self.answer(headers, PROTOBUF, path, &hash, false, move || wire::document(&v2::document(&kinds))).await;
+            let others: Vec<_> = context.server.inner.aggregator.elsewhere().into_iter().filter_map(|one| one.document.older).collect();
+            let mut hash = hash(&kinds, None);
+            if !others.is_empty() {
+                let tags: Vec<&str> = others.iter().map(|older| older.tag.as_str()).collect();
+                hash = hex(&Sha256::digest(format!("{hash} {}", tags.join(" "))));
             }
-            return self.answer(headers, JSON, path, &hash, false, move || text(&v2::document(&kinds))).await;
+            let document = move || {
+                let mut document = v2::document(&kinds);
+                others.iter().for_each(|older| aggregation::openapi::add(&mut document, older));
+                document
+            };
+            if wanted(headers)? {
+                return self.answer(headers, PROTOBUF, path, &hash, false, move || wire::document(&document())).await;
+            }
+            return self.answer(headers, JSON, path, &hash, false, move || text(&document())).await;
         }
         if path == "/openapi/v3" {
             let output = negotiate::output(headers, &query, false)?;

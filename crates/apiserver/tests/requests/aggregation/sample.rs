@@ -108,13 +108,24 @@ async fn an_extension_server_serves_its_kind_through_this_one() {
     assert_eq!(names(&s.get(FLUNDERS).await.expect(200)), ["dynamic"]);
     assert_eq!(names(&behind.get(FLUNDERS).await.expect(200)), ["dynamic"], "it is there and nowhere else");
 
+    let told = "com.example.wardle.v1alpha1.Flunder";
+    let document = s.until("/openapi/v2", |a| a.body["definitions"].get(told).is_some()).await.body;
+    assert!(document["paths"].get("/apis/wardle.example.com/v1alpha1/namespaces/{namespace}/flunders").is_some());
+    assert!(document["paths"].get("/apis/apps/v1/namespaces/{namespace}/deployments").is_some());
+    let twice = document["definitions"].as_object().unwrap().keys().filter(|name| name.ends_with("_v2")).collect::<Vec<_>>();
+    assert!(twice.is_empty(), "what both have is there once: {twice:?}");
+
     let (listening, root) = listening(s.clone(), None, Limits::default()).await;
     if let Some(kubectl) = Kubectl::of(&listening, &root) {
         assert_eq!(kubectl.accepts(&["get", "flunders", "-o", "name"], "").await, "flunder.wardle.example.com/dynamic\n");
         assert!(kubectl.accepts(&["explain", "flunders.spec.reference"], "").await.contains("What it goes by."));
+        let older = ["explain", "flunders.spec", "--output=plaintext-openapiv2"];
+        assert!(kubectl.accepts(&older, "").await.contains("What it goes by."));
         let applied = json!({"apiVersion": "wardle.example.com/v1alpha1", "kind": "Flunder", "metadata": {"name": "dynamic"}, "spec": {"refrence": "a"}});
         kubectl.refuses(&["apply", "--server-side", "-f", "-"], &applied.to_string(), ".spec.refrence: field not declared in schema").await;
     }
+    s.delete(&format!("{REGISTRATIONS}/{NAME}"), Value::Null).await.expect(200);
+    s.until("/openapi/v2", |a| a.body["definitions"].get(told).is_none()).await;
     it.server.stop.cancel();
     behind.stop.cancel();
 }
