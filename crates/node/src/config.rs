@@ -42,6 +42,8 @@ pub struct Config {
     /// Disk use of the image file system in percent from which images are collected, and to which.
     pub image_gc_high_percent: u8,
     pub image_gc_low_percent: u8,
+    /// Names of images that were imported and cannot be pulled again, a line each.
+    pub imported_images: PathBuf,
     /// Reported as `kubeletVersion`.
     pub version: String,
 }
@@ -71,6 +73,7 @@ impl Config {
             container_log_max_files: 5,
             image_gc_high_percent: 85,
             image_gc_low_percent: 80,
+            imported_images: PathBuf::new(),
             version: "v1.36.2+socle".into(),
         }
     }

@@ -37,7 +37,7 @@ async fn collect(config: &Config, runtime: &dyn Runtime, manager: &Manager, reco
     if used() < u64::from(config.image_gc_high_percent) {
         return Ok(());
     }
-    for image in records.candidates(&images, now) {
+    for image in records.candidates(&images, &imported(&config.imported_images), now) {
         if used() <= u64::from(config.image_gc_low_percent) {
             break;
         }
@@ -45,6 +45,11 @@ async fn collect(config: &Config, runtime: &dyn Runtime, manager: &Manager, reco
         runtime.remove_image(&image.id).await?;
     }
     Ok(())
+}
+
+/// Names of images that came from an archive; the file is written by whoever imports.
+fn imported(list: &Path) -> HashSet<String> {
+    std::fs::read_to_string(list).unwrap_or_default().lines().map(str::to_string).collect()
 }
 
 struct Record {
@@ -68,13 +73,13 @@ impl Records {
     }
 
     /// What may be removed, in that order. An image that was imported cannot be pulled again and is kept; tags of the local
-    /// host are such.
-    fn candidates<'a>(&self, images: &'a [Image], now: Instant) -> Vec<&'a Image> {
+    /// host are such, whoever imported them.
+    fn candidates<'a>(&self, images: &'a [Image], imported: &HashSet<String>, now: Instant) -> Vec<&'a Image> {
         let record = |image: &Image| self.0.get(&image.id);
         let free = |r: &Record| r.used != Some(now) && now.duration_since(r.found) >= SHORTEST_AGE;
         let mut candidates: Vec<&Image> = images
             .iter()
-            .filter(|i| !i.pinned && !names(i).any(|n| n.starts_with("localhost/")))
+            .filter(|i| !i.pinned && !names(i).any(|n| n.starts_with("localhost/") || imported.contains(n)))
             .filter(|i| record(i).is_some_and(free))
             .collect();
         candidates.sort_by_key(|i| record(i).map(|r| (r.used, r.found)));
@@ -96,7 +101,7 @@ mod tests {
 
     #[test]
     fn the_longest_unused_image_goes_first_and_those_in_use_or_new_or_imported_stay() {
-        let mut images: Vec<Image> = ["r/a:1", "r/b:1", "r/c:1", "r/never:1", "localhost/imported:1"].map(image).into();
+        let mut images: Vec<Image> = ["r/a:1", "r/b:1", "r/c:1", "r/never:1", "localhost/imported:1", "r/imported:1"].map(image).into();
         images.push(Image { pinned: true, ..image("r/pinned:1") });
         let mut records = Records::default();
         let begin = Instant::now();
@@ -106,7 +111,8 @@ mod tests {
         records.look(&images, &in_use(&["r/a:1", "r/c:1"]), at(60));
         images.push(image("r/new:1"));
         records.look(&images, &in_use(&["sha256:r/c:1"]), at(150));
-        let order: Vec<&str> = records.candidates(&images, at(150)).iter().map(|i| i.repo_tags[0].as_str()).collect();
+        let order: Vec<&str> =
+            records.candidates(&images, &in_use(&["r/imported:1"]), at(150)).iter().map(|i| i.repo_tags[0].as_str()).collect();
         assert_eq!(order, ["r/never:1", "r/b:1", "r/a:1"]);
     }
 }

@@ -77,6 +77,11 @@ impl Layout {
         self.data.join("images")
     }
 
+    /// Names of the images that came from archives; gone with the runtime's store.
+    pub fn imported_images(&self) -> PathBuf {
+        self.containerd_root().join("socle-imported").join("names")
+    }
+
     pub fn containerd_root(&self) -> PathBuf {
         self.data.join("containerd")
     }

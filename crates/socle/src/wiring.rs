@@ -153,6 +153,7 @@ pub async fn start(platform: &Platform, layout: &Layout, say: &Say, stop: Cancel
     config.resolv_conf = network.resolv_conf.clone();
     config.pod_cidr = Some(platform.network.pod_cidr.clone());
     config.max_pods = platform.node.max_pods;
+    config.imported_images = layout.imported_images();
     config.api_port = platform.node.kubelet_port;
     let runtime: Arc<dyn node::cri::Runtime> = Arc::new(node::cri::Grpc::new(&config.cri_socket));
     let claims = Arc::new(node::volumes::BoundClaims::new(node_client.clone(), None));

@@ -11,7 +11,7 @@ pub fn import(place: &Place, files: &[PathBuf]) -> anyhow::Result<()> {
         endpoint => endpoint.trim_start_matches("unix://").to_string(),
     };
     for file in files {
-        images::import(&socket, file)?;
+        images::import(&layout, &socket, file)?;
         println!("imported {}", file.display());
     }
     Ok(())

@@ -5,6 +5,7 @@ use crate::layout::Layout;
 use anyhow::{Context, bail};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,7 +23,7 @@ pub fn load_all(layout: &Layout) -> anyhow::Result<usize> {
     for archive in archives {
         let mark = mark(layout, &archive)?;
         if !mark.exists() {
-            import(&layout.containerd_socket().to_string_lossy(), &archive)?;
+            import(layout, &layout.containerd_socket().to_string_lossy(), &archive)?;
             std::fs::write(&mark, b"").with_context(|| format!("writing {}", mark.display()))?;
             loaded += 1;
         }
@@ -41,8 +42,9 @@ fn mark(layout: &Layout, archive: &Path) -> anyhow::Result<PathBuf> {
     Ok(dir.join(hex(&identity)))
 }
 
-/// Loads one archive through containerd's own client.
-pub fn import(socket: &str, archive: &Path) -> anyhow::Result<()> {
+/// Loads one archive through containerd's own client, and notes its images: no registry may have them, so
+/// they are not collected when the disk is full.
+pub fn import(layout: &Layout, socket: &str, archive: &Path) -> anyhow::Result<()> {
     let output = Command::new("ctr")
         .args(["--address", socket, "--namespace", "k8s.io", "images", "import", "--digests=false"])
         .arg(archive)
@@ -51,7 +53,21 @@ pub fn import(socket: &str, archive: &Path) -> anyhow::Result<()> {
     if !output.status.success() {
         bail!("importing {}: {}", archive.display(), String::from_utf8_lossy(&output.stderr).trim());
     }
+    let path = layout.imported_images();
+    let mut names: BTreeSet<String> = std::fs::read_to_string(&path).unwrap_or_default().lines().map(str::to_string).collect();
+    let before = names.len();
+    names.extend(unpacked(&String::from_utf8_lossy(&output.stdout)));
+    if names.len() != before {
+        std::fs::create_dir_all(path.parent().unwrap_or(&layout.data))?;
+        let list: String = names.iter().map(|name| format!("{name}\n")).collect();
+        std::fs::write(&path, list).with_context(|| format!("writing {}", path.display()))?;
+    }
     Ok(())
+}
+
+/// The names in what `ctr images import` tells.
+fn unpacked(told: &str) -> impl Iterator<Item = String> {
+    told.lines().filter_map(|line| Some(line.strip_prefix("unpacking ")?.split_once(" (")?.0.to_string()))
 }
 
 /// Writes the pause image as an archive, once per version of the program.
@@ -96,4 +112,13 @@ fn append(tar: &mut tar::Builder<Vec<u8>>, name: &str, content: &[u8], mode: u32
 
 fn hex(content: impl AsRef<[u8]>) -> String {
     Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn imported_images_are_known_by_the_names_that_the_client_tells() {
+        let told = "unpacking registry.k8s.io/pause:3.10 (sha256:12ab)...done\nunpacking localhost/a:1 (sha256:34cd)...done\nother\n";
+        assert_eq!(super::unpacked(told).collect::<Vec<_>>(), ["registry.k8s.io/pause:3.10", "localhost/a:1"]);
+    }
 }
