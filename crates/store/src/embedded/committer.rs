@@ -1,27 +1,50 @@
-//! The one writer. Writes that wait while a transaction is made durable share the next one; each is
+//! The one writer. Writes that wait while a frame is made durable share the next one; each is
 //! decided against the state that includes those before it, and is answered only once it is on disk.
 
 use super::Shared;
-use super::index::Entry;
+use super::base::{Moment, Pin};
+use super::batch::Batch;
 use super::leases::Leases;
-use super::tables;
-use crate::{Error, KeyValue, LeaseId, Op, Revision, WatchEvent, Write, WriteResult};
-use bytes::Bytes;
-use redb::ReadableTable;
-use std::collections::HashMap;
+use super::log::Log;
+use super::record::{Frame, Kind, Record};
+use super::rewrite::{Rewrite, Rewritten};
+use crate::{Error, LeaseId, Revision, WatchEvent, Write, WriteResult};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 type Answer<T> = oneshot::Sender<Result<T, Error>>;
 
 pub enum Command {
-    Write { write: Write, answer: Answer<WriteResult> },
-    Compact { revision: Revision, answer: Answer<()> },
-    Grant { ttl: Duration, answer: Answer<LeaseId> },
-    KeepAlive { lease: LeaseId, answer: Answer<()> },
-    Revoke { lease: LeaseId, answer: Answer<()> },
+    Write {
+        write: Write,
+        answer: Answer<WriteResult>,
+    },
+    Compact {
+        revision: Revision,
+        answer: Answer<()>,
+    },
+    Grant {
+        ttl: Duration,
+        answer: Answer<LeaseId>,
+    },
+    KeepAlive {
+        lease: LeaseId,
+        answer: Answer<()>,
+    },
+    Revoke {
+        lease: LeaseId,
+        answer: Answer<()>,
+    },
+    /// Holds the moment, to be written down by whoever asks.
+    Moment {
+        answer: Answer<Moment>,
+    },
+    /// The base that was being written is whole, or has failed.
+    Rewritten(Result<Rewritten, Error>),
+    /// Nothing comes after it.
+    End,
 }
 
 /// A committed batch, as watchers get it.
@@ -30,23 +53,26 @@ pub struct Published {
     pub revision: Revision,
 }
 
-/// The most writes of one transaction; more would make the first wait for the last.
+/// The most writes of one frame, and about the most bytes; more would make the first wait for the last.
 const BATCH: usize = 512;
-/// Keys looked at, and revisions dropped from the log, in one slice of a compaction. Writes get their turn between slices.
+const BATCH_BYTES: usize = 8 << 20;
+/// Keys looked at, and revisions forgotten, in one slice of a compaction. Writes get their turn between slices.
 const SLICE: usize = 1000;
 
 pub struct Committer {
     shared: Arc<Shared>,
     leases: Leases,
-    /// The database must be reopened before the next write.
-    broken: bool,
+    log: Log,
+    frame: Frame,
     sweep: Option<Sweep>,
+    rewrite: Rewrite,
+    ended: bool,
 }
 
-/// A compaction that is under way: decided and durable, its rows not all removed yet.
+/// A compaction that is under way: decided and durable, not everything forgotten yet.
 struct Sweep {
     revision: Revision,
-    /// The key to go on with; none: the index is through, the log's turn.
+    /// The key to go on with; none: the keys are through, the changes' turn.
     next: Option<Arc<str>>,
 }
 
@@ -56,38 +82,20 @@ impl Sweep {
     }
 }
 
-/// A write that was decided and waits for its commit.
-struct Decided {
-    answer: Option<(Answer<WriteResult>, WriteResult)>,
-}
-
-/// What a transaction has changed so far.
-#[derive(Default)]
-struct Batch {
-    revision: Revision,
-    /// Newest entry and value of the keys it touched.
-    state: HashMap<Arc<str>, (Entry, Bytes)>,
-    rows: Vec<(Arc<str>, Entry, Bytes)>,
-    events: Vec<WatchEvent>,
-    decided: Vec<Decided>,
-    ended: Vec<LeaseId>,
-}
+type Waiting = Vec<(Write, Answer<WriteResult>)>;
 
 impl Committer {
-    pub fn new(shared: Arc<Shared>, leases: Leases) -> Self {
-        // A compaction that the end of the process has cut short goes on.
-        let compacted = shared.index.read().compacted;
-        let sweep = (compacted > 0).then(|| Sweep::of(compacted));
-        Self { shared, leases, broken: false, sweep }
+    pub fn new(shared: Arc<Shared>, leases: Leases, log: Log, rewrite: Rewrite) -> Self {
+        Self { shared, leases, log, frame: Frame::default(), sweep: None, rewrite, ended: false }
     }
 
     pub fn run(mut self, inbox: Receiver<Command>) {
-        loop {
-            let first = if self.sweep.is_some() {
-                // Between the slices of a compaction only look.
+        while !self.ended {
+            let first = if self.has_work() {
+                // Between the slices of work only look.
                 inbox.try_recv().map_err(|e| match e {
-                    std::sync::mpsc::TryRecvError::Empty => RecvTimeoutError::Timeout,
-                    std::sync::mpsc::TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+                    TryRecvError::Empty => RecvTimeoutError::Timeout,
+                    TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
                 })
             } else {
                 match self.leases.next_end() {
@@ -97,17 +105,9 @@ impl Committer {
             };
             let mut writes = Vec::new();
             match first {
-                Ok(command) => {
-                    self.take(command, &mut writes);
-                    while writes.len() < BATCH {
-                        match inbox.try_recv() {
-                            Ok(command) => self.take(command, &mut writes),
-                            Err(_) => break,
-                        }
-                    }
-                }
+                Ok(command) => self.gather(command, &inbox, &mut writes),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => break,
             }
             let ended = self.leases.ended();
             if !writes.is_empty() || !ended.is_empty() {
@@ -115,6 +115,24 @@ impl Committer {
                 self.bound();
             }
             self.sweep();
+            self.rewrite.step(&self.shared, &mut self.log, &self.leases);
+        }
+        self.rewrite.end();
+    }
+
+    fn has_work(&self) -> bool {
+        (self.sweep.is_some() && !self.shared.pinned()) || self.rewrite.has_work()
+    }
+
+    /// Takes what waits, as far as one frame has room for it.
+    fn gather(&mut self, first: Command, inbox: &Receiver<Command>, writes: &mut Waiting) {
+        let (mut next, mut bytes) = (Some(first), 0);
+        while let Some(command) = next {
+            if let Command::Write { write: Write { op: crate::Op::Put { value, .. }, .. }, .. } = &command {
+                bytes += value.len();
+            }
+            self.take(command, writes);
+            next = if writes.len() < BATCH && bytes < BATCH_BYTES { inbox.try_recv().ok() } else { None };
         }
     }
 
@@ -134,7 +152,7 @@ impl Committer {
     }
 
     /// Does at once what is no write, and gathers what is.
-    fn take(&mut self, command: Command, writes: &mut Vec<(Write, Answer<WriteResult>)>) {
+    fn take(&mut self, command: Command, writes: &mut Waiting) {
         // An answer that nobody waits for any more is no failure, here and below.
         match command {
             Command::Write { write, answer } => writes.push((write, answer)),
@@ -155,174 +173,70 @@ impl Committer {
                 }
                 let _ = answer.send(if known { Ok(()) } else { Err(Error::LeaseNotFound(lease)) });
             }
+            Command::Moment { answer } => {
+                let _ = answer.send(Ok(moment(&self.shared, &self.log, &self.leases)));
+            }
+            Command::Rewritten(outcome) => self.rewrite.written(&self.shared, outcome),
+            Command::End => self.ended = true,
         }
     }
 
-    fn commit(&mut self, writes: Vec<(Write, Answer<WriteResult>)>, ended: Vec<LeaseId>) {
-        let mut batch = Batch { revision: self.shared.index.read().revision, ..Batch::default() };
+    fn commit(&mut self, writes: Waiting, ended: Vec<LeaseId>) {
+        let mut batch = Batch::of(self.shared.index.read().revision);
+        self.frame.clear();
         for lease in ended {
-            self.end_lease(&mut batch, lease);
+            batch.end_lease(&self.shared, &self.leases, &mut self.frame, lease);
         }
-        let mut failures = Vec::new();
+        let mut decided = Vec::with_capacity(writes.len());
         for (write, answer) in writes {
-            match self.decide(&mut batch, write) {
-                Ok(result) => batch.decided.push(Decided { answer: Some((answer, result)) }),
-                Err(error) => failures.push((answer, error)),
-            }
+            decided.push((answer, batch.decide(&self.shared, &self.leases, &mut self.frame, write)));
         }
-        let stored = if batch.rows.is_empty() && batch.ended.is_empty() { Ok(()) } else { self.store(&batch) };
-        if stored.is_ok() {
-            self.publish(&mut batch);
-        } else {
+        let stored = if batch.is_empty() { Ok(()) } else { self.store(&mut batch) };
+        if stored.is_err() {
             for lease in &batch.ended {
                 self.leases.postpone(*lease, Duration::from_secs(1));
             }
         }
-        for mut decided in batch.decided {
-            let Some((answer, result)) = decided.answer.take() else { continue };
-            let result = match (&stored, &result) {
-                (Err(error), WriteResult::Done { .. }) => Err(error.clone()),
-                // A conflict with a write of the same batch that did not happen is no conflict.
-                (Err(error), WriteResult::Conflict { .. }) => Err(error.clone()),
-                (Ok(()), _) => Ok(result),
+        for (answer, result) in decided {
+            let result = match (&stored, result) {
+                // Nor is a conflict with a write of the same batch, which did not happen, a conflict.
+                (Err(error), Ok(_)) => Err(error.clone()),
+                (_, result) => result,
             };
             let _ = answer.send(result);
         }
-        for (answer, error) in failures {
-            let _ = answer.send(Err(error));
-        }
     }
 
-    /// The newest state of a key, this batch included.
-    fn newest(&self, batch: &Batch, key: &str) -> Result<Option<KeyValue>, Error> {
-        if let Some((key, (entry, value))) = batch.state.get_key_value(key) {
-            return Ok((!entry.deleted).then(|| key_value(key, entry, value.clone())));
-        }
-        let found = {
-            let index = self.shared.index.read();
-            index.newest(key).map(|entry| super::index::Found { key: index.shared_key(key), revision: entry.revision })
-        };
-        match found {
-            Some(found) => Ok(self.shared.read(&[found])?.pop()),
-            None => Ok(None),
-        }
-    }
-
-    fn decide(&mut self, batch: &mut Batch, write: Write) -> Result<WriteResult, Error> {
-        let current = self.newest(batch, &write.key)?;
-        let current_revision = current.as_ref().map_or(0, |kv| kv.mod_revision);
-        if write.expected.is_some_and(|expected| expected != current_revision) {
-            return Ok(WriteResult::Conflict { revision: batch.revision, current });
-        }
-        let (value, lease, deleted) = match write.op {
-            Op::Put { value, lease } => (value, lease, false),
-            Op::Delete => (Bytes::new(), 0, true),
-        };
-        if lease != 0 && !self.leases.exists(lease) {
-            return Err(Error::LeaseNotFound(lease));
-        }
-        // Deleting what is not there changes nothing and takes no revision, as in etcd.
-        if deleted && current.is_none() {
-            return Ok(WriteResult::Done { revision: batch.revision, previous: None });
-        }
-        batch.revision += 1;
-        let key = current.as_ref().map_or_else(|| Arc::from(write.key.as_str()), |kv| kv.key.clone());
-        self.record(batch, key, current.clone(), value, lease, deleted);
-        Ok(WriteResult::Done { revision: batch.revision, previous: current })
-    }
-
-    /// Adds a change at the batch's revision.
-    fn record(&self, batch: &mut Batch, key: Arc<str>, previous: Option<KeyValue>, value: Bytes, lease: LeaseId, deleted: bool) {
-        let revision = batch.revision;
-        let (create_revision, version) = match (&previous, deleted) {
-            (_, true) => (0, 0),
-            (Some(kv), false) => (kv.create_revision, kv.version + 1),
-            (None, false) => (revision, 1),
-        };
-        let entry = Entry { revision, deleted, create_revision, version, lease, size: tables::size(value.len()) };
-        batch.events.push(if deleted {
-            WatchEvent::Delete { key: key.clone(), revision, previous }
-        } else {
-            WatchEvent::Put { kv: key_value(&key, &entry, value.clone()), previous }
-        });
-        batch.state.insert(key.clone(), (entry, value.clone()));
-        batch.rows.push((key, entry, value));
-    }
-
-    /// Deletes what hangs on a lease, as one revision.
-    fn end_lease(&self, batch: &mut Batch, lease: LeaseId) {
-        let mut keys = Vec::new();
-        for key in self.leases.keys(lease) {
-            match self.newest(batch, &key) {
-                Ok(Some(kv)) if kv.lease == lease => keys.push(kv),
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!(%error, %key, "an expired key could not be read; it will be tried again");
-                    return;
-                }
-            }
-        }
-        if !keys.is_empty() {
-            batch.revision += 1;
-            for kv in keys {
-                self.record(batch, kv.key.clone(), Some(kv), Bytes::new(), 0, true);
-            }
-        }
-        batch.ended.push(lease);
-    }
-
-    /// Makes the batch durable.
-    fn store(&mut self, batch: &Batch) -> Result<(), Error> {
-        self.transact(|transaction| {
-            let mut history = transaction.open_table(tables::HISTORY)?;
-            let mut log = transaction.open_table(tables::LOG)?;
-            let mut rows = batch.rows.iter().peekable();
-            let mut keys = Vec::new();
-            while let Some((key, entry, value)) = rows.next() {
-                history.insert(tables::key(key, entry.revision).as_slice(), tables::encode(entry, value).as_slice())?;
-                keys.extend_from_slice(key.as_bytes());
-                keys.push(0);
-                if rows.peek().is_none_or(|(_, next, _)| next.revision != entry.revision) {
-                    log.insert(entry.revision, keys.as_slice())?;
-                    keys.clear();
-                }
-            }
-            transaction.open_table(tables::COUNTERS)?.insert(tables::REVISION, batch.revision)?;
-            if !batch.ended.is_empty() {
-                let mut leases = transaction.open_table(tables::LEASES)?;
-                for lease in &batch.ended {
-                    leases.remove(lease)?;
-                }
-            }
-            Ok(())
-        })
-    }
-
-    fn publish(&mut self, batch: &mut Batch) {
-        for lease in batch.ended.drain(..) {
-            self.leases.remove(lease);
-        }
+    /// Makes the batch durable, then known.
+    fn store(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        let (file, at) = self.log.append(&mut self.frame)?;
         let mut index = self.shared.index.write();
-        for (key, entry, _) in &batch.rows {
-            let shared = index.shared_key(key);
-            if let Some(before) = index.newest(key)
-                && before.lease != 0
-                && before.lease != entry.lease
-            {
-                self.leases.detach(before.lease, key);
-            }
-            if entry.lease != 0 {
-                self.leases.attach(entry.lease, &shared);
-            }
-            index.push(&shared, *entry);
-        }
-        index.revision = batch.revision;
+        self.add_active(&mut index);
+        batch.enter(&mut index, &mut self.leases, file, at);
         if !batch.events.is_empty() {
             let published = Published { events: std::mem::take(&mut batch.events), revision: batch.revision };
             // Under the index lock, so that a watch that begins now sees this batch exactly once. Nobody
             // may be listening.
             let _ = self.shared.published.send(Arc::new(published));
         }
+        Ok(())
+    }
+
+    /// The log may have gone on to a new file.
+    fn add_active(&self, index: &mut super::index::Index) {
+        let active = &self.log.active;
+        if !index.files.0.contains_key(&active.number) {
+            Arc::make_mut(&mut index.files).0.insert(active.number, active.file.clone());
+        }
+    }
+
+    /// Makes a record durable that changes no key.
+    fn note(&mut self, record: &Record) -> Result<(), Error> {
+        self.frame.clear();
+        self.frame.push(record);
+        self.log.append(&mut self.frame)?;
+        self.add_active(&mut self.shared.index.write());
+        Ok(())
     }
 
     fn grant(&mut self, ttl: Duration) -> Result<LeaseId, Error> {
@@ -331,11 +245,8 @@ impl Committer {
         while self.leases.exists(lease) {
             lease = lease.wrapping_add(1).max(1);
         }
-        let millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-        self.transact(|transaction| {
-            transaction.open_table(tables::LEASES)?.insert(lease, millis)?;
-            Ok(())
-        })?;
+        let version = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        self.note(&Record { lease, version, ..Record::plain(Kind::Grant) })?;
         self.leases.add(lease, ttl);
         Ok(lease)
     }
@@ -350,99 +261,29 @@ impl Committer {
                 return Err(Error::Compacted { requested: revision, oldest: index.compacted });
             }
         }
-        self.transact(|transaction| {
-            transaction.open_table(tables::COUNTERS)?.insert(tables::COMPACTED, revision)?;
-            Ok(())
-        })?;
+        self.note(&Record { revision, ..Record::plain(Kind::Compacted) })?;
         self.shared.index.write().compacted = revision;
         self.sweep = Some(Sweep::of(revision));
         Ok(())
     }
 
-    /// One slice of the compaction that is under way. What a crash leaves in the file is read back into the index, and
-    /// swept then.
+    /// One slice of the compaction that is under way. It only forgets; what then lies useless in the files goes when they are
+    /// rewritten.
     fn sweep(&mut self) {
+        if self.shared.pinned() {
+            return;
+        }
         let Some(Sweep { revision, next }) = self.sweep.take() else { return };
-        let (dropped, next, log) = match next {
-            Some(start) => {
-                let (dropped, next) = self.shared.index.write().compact(revision, &start, SLICE);
-                (dropped, next, false)
-            }
-            None => (Vec::new(), None, true),
+        let mut index = self.shared.index.write();
+        self.sweep = match next {
+            Some(start) => Some(Sweep { revision, next: index.compact(revision, &start, SLICE) }),
+            None => index.forget_changes(revision, SLICE).then_some(Sweep { revision, next: None }),
         };
-        let mut more = !log;
-        if !dropped.is_empty() || log {
-            let swept = self.transact(|transaction| {
-                let mut history = transaction.open_table(tables::HISTORY)?;
-                for found in &dropped {
-                    history.remove(tables::key(&found.key, found.revision).as_slice())?;
-                }
-                if log {
-                    let mut rows = transaction.open_table(tables::LOG)?;
-                    // The compacted revision itself can still be watched from its successor only.
-                    let old = rows.range(..=revision)?.take(SLICE).map(|row| row.map(|(r, _)| r.value())).collect::<Result<Vec<_>, _>>()?;
-                    more = old.len() == SLICE;
-                    for revision in old {
-                        rows.remove(revision)?;
-                    }
-                }
-                Ok(())
-            });
-            if let Err(error) = swept {
-                tracing::warn!(%error, "compaction has left rows behind; they go when the store is next opened");
-            }
-        }
-        if more {
-            self.sweep = Some(Sweep { revision, next });
-        }
-    }
-
-    /// One durable transaction. After an I/O error redb takes no more, so the file is opened anew; what
-    /// was committed before is there.
-    fn transact(&mut self, work: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>) -> Result<(), Error> {
-        if self.broken {
-            self.reopen()?;
-        }
-        let database = self.shared.database.read().clone();
-        let outcome = tables::guarded(|| {
-            let transaction = database.begin_write()?;
-            work(&transaction)?;
-            transaction.commit()?;
-            Ok(())
-        });
-        let outcome = outcome.map_err(|text| tables::damaged_file(&self.shared.path, text));
-        outcome.and_then(|done| done.map_err(|error: redb::Error| tables::failed(&error))).inspect_err(|_| self.broken = true)
-    }
-
-    fn reopen(&mut self) -> Result<(), Error> {
-        let mut slot = self.shared.database.write();
-        // Readers that are under way hold the old database a moment longer; it must be closed first.
-        let waited = Instant::now();
-        while Arc::strong_count(&slot) > 1 {
-            if waited.elapsed() > Duration::from_secs(2) {
-                return Err(Error::Unavailable("the store is being reopened after an I/O error".into()));
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        let placeholder = redb::Database::builder()
-            .create_with_backend(redb::backends::InMemoryBackend::new())
-            .map_err(|e| Error::Other(e.to_string()))?;
-        *slot = Arc::new(placeholder);
-        let reopened = tables::open(&self.shared.path);
-        let database = reopened?;
-        *slot = Arc::new(database);
-        self.broken = false;
-        Ok(())
     }
 }
 
-fn key_value(key: &Arc<str>, entry: &Entry, value: Bytes) -> KeyValue {
-    KeyValue {
-        key: key.clone(),
-        value,
-        create_revision: entry.create_revision,
-        mod_revision: entry.revision,
-        version: entry.version,
-        lease: entry.lease,
-    }
+/// This moment, between two commits.
+pub fn moment(shared: &Shared, log: &Log, leases: &Leases) -> Moment {
+    let index = shared.index.read();
+    Moment { revision: index.revision, compacted: index.compacted, leases: leases.all(), first: log.next, _pin: Pin::new(&shared.pins) }
 }

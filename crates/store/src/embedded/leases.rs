@@ -56,6 +56,11 @@ impl Leases {
         self.leases.remove(&lease);
     }
 
+    /// All, with their time to live in milliseconds.
+    pub fn all(&self) -> Vec<(LeaseId, u64)> {
+        self.leases.iter().map(|(id, lease)| (*id, u64::try_from(lease.ttl.as_millis()).unwrap_or(u64::MAX))).collect()
+    }
+
     /// When the next one ends.
     pub fn next_end(&self) -> Option<Instant> {
         self.leases.values().map(|l| l.ends).min()

@@ -1,30 +1,38 @@
-//! The embedded store: one redb file, etcd's semantics on top.
+//! The embedded store: a log that is appended to, etcd's semantics on top.
 //!
 //! `committer` is the only writer: a thread that takes whatever writes are waiting, decides each in
-//! order, and makes them durable in one transaction before anybody hears of them (group commit).
-//! `index` holds every key's revisions in memory, so that a condition or a listing costs no disk read;
-//! values stay in the file. `tables` says how they lie there, `watch` replays and follows.
+//! order (`batch`), and makes them durable in one frame at the end of the log before anybody hears of them (group commit).
+//! `index` holds every key's revisions in memory, and where in which file each lies, so that a condition or a listing costs no
+//! disk read; values stay in the `files`. When these are mostly of the past, `rewrite` copies what is kept into a `base`, which stands
+//! for all before it. `load` reads base and log back, `watch` replays and follows. `record` says how changes lie in a file.
 
+mod base;
+mod batch;
 mod committer;
+mod disk;
+mod files;
 mod index;
 mod leases;
+mod load;
+mod log;
+mod record;
+mod rewrite;
 pub mod snapshot;
-mod tables;
+mod takeover;
 mod watch;
 
-use crate::{
-    Error, KeyValue, LeaseId, Range, RangeResult, Revision, SnapshotStream, Status, Store, WatchRequest, WatchStream, Write, WriteResult,
-};
+use crate::{Error, LeaseId, Range, RangeResult, Revision, SnapshotStream, Status, Store, WatchRequest, WatchStream, Write, WriteResult};
 use async_trait::async_trait;
 use bytes::BytesMut;
 use committer::{Command, Published};
+use disk::{Directory, Disk};
+use files::Place;
 use futures::StreamExt;
 use index::Index;
 use parking_lot::RwLock;
-use redb::{Database, ReadableDatabase, TableHandle};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -32,24 +40,27 @@ use tokio::sync::{broadcast, oneshot};
 
 /// How many committed batches a watcher may be behind before it reads history instead.
 const PUBLISHED: usize = 1024;
-/// redb's page cache. The API server has a cache of objects, so this one only needs the hot pages.
-const CACHE_BYTES: usize = 8 << 20;
 /// How much of the past is kept at most. Whoever compacts by time keeps it far below.
 const PAST_BYTES: u64 = 256 << 20;
 const SNAPSHOT_CHUNK: usize = 64 << 10;
-const FILE: &str = "store.redb";
+/// The directory of the files, within the store's.
+const LOG: &str = "log";
 
 pub struct Embedded {
     shared: Arc<Shared>,
-    /// `None` only while it is being dropped.
-    commands: Option<mpsc::Sender<Command>>,
+    commands: mpsc::Sender<Command>,
+    /// Ends the copying of files.
+    stop: Arc<AtomicBool>,
     committer: Option<std::thread::JoinHandle<()>>,
+    /// Held as long as the store is open.
+    _lock: Option<std::fs::File>,
 }
 
-/// Ends with its thread, so that the file is free as soon as the store is gone.
+/// Ends with its thread, so that the files are free as soon as the store is gone.
 impl Drop for Embedded {
     fn drop(&mut self) {
-        self.commands.take();
+        self.stop.store(true, Ordering::Release);
+        let _ = self.commands.send(Command::End);
         if let Some(committer) = self.committer.take() {
             // A thread that has panicked has already said so.
             let _ = committer.join();
@@ -59,12 +70,30 @@ impl Drop for Embedded {
 
 /// What readers and the committer share.
 struct Shared {
-    path: PathBuf,
-    /// Replaced when redb wants reopening after an I/O error.
-    database: RwLock<Arc<Database>>,
+    dir: PathBuf,
+    disk: Arc<dyn Disk>,
     index: RwLock<Index>,
     published: broadcast::Sender<Arc<Published>>,
     past_bytes: u64,
+    /// How many moments are being written down.
+    pins: Arc<AtomicUsize>,
+}
+
+impl Shared {
+    fn pinned(&self) -> bool {
+        self.pins.load(Ordering::Acquire) > 0
+    }
+}
+
+/// Makes the store in `dir` this process's own.
+fn lock(dir: &Path) -> Result<std::fs::File, Error> {
+    let path = dir.join("lock");
+    let file = std::fs::File::options().write(true).create(true).truncate(false).open(&path).map_err(|e| disk::failed(&path, &e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked(dir.display().to_string())),
+        Err(std::fs::TryLockError::Error(e)) => Err(disk::failed(&path, &e)),
+    }
 }
 
 impl Embedded {
@@ -75,34 +104,33 @@ impl Embedded {
 
     /// As [`open`](Self::open), with at most about `past_bytes` of history.
     pub fn open_bounded(dir: &Path, past_bytes: u64) -> Result<Self, Error> {
-        std::fs::create_dir_all(dir).map_err(|e| tables::io_failed(dir, &e))?;
-        let path = dir.join(FILE);
-        let database = tables::open(&path)?;
+        std::fs::create_dir_all(dir).map_err(|e| disk::failed(dir, &e))?;
+        let lock = lock(dir)?;
         snapshot::remove_unfinished(dir);
-        Self::start(path, database, past_bytes)
+        let logs = Directory::make(dir.join(LOG))?;
+        takeover::run(dir, &logs)?;
+        Self::start(dir, Arc::new(logs), Some(lock), past_bytes)
     }
 
-    fn start(path: PathBuf, database: Database, past_bytes: u64) -> Result<Self, Error> {
-        let loaded = tables::guarded(|| tables::load(&database)).map_err(Error::Corrupt).flatten();
-        let (index, leases) = loaded.map_err(|error| match error {
-            Error::Corrupt(what) => tables::damaged_file(&path, what),
-            other => other,
-        })?;
+    fn start(dir: &Path, disk: Arc<dyn Disk>, lock: Option<std::fs::File>, past_bytes: u64) -> Result<Self, Error> {
+        let load::Loaded { index, leases, log } = load::load(disk.clone())?;
         let (published, _) = broadcast::channel(PUBLISHED);
-        let (database, index) = (RwLock::new(Arc::new(database)), RwLock::new(index));
-        let shared = Arc::new(Shared { path, database, index, published, past_bytes });
+        let shared = Shared { dir: dir.into(), disk, index: RwLock::new(index), published, past_bytes, pins: Arc::default() };
+        let shared = Arc::new(shared);
         let (commands, inbox) = mpsc::channel();
-        let committer = committer::Committer::new(shared.clone(), leases);
+        let stop = Arc::<AtomicBool>::default();
+        let rewrite = rewrite::Rewrite::new(commands.clone(), stop.clone());
+        let committer = committer::Committer::new(shared.clone(), leases, log, rewrite);
         let committer_thread = std::thread::Builder::new()
             .name("store".into())
             .spawn(move || committer.run(inbox))
             .map_err(|e| Error::Other(format!("starting the store's thread: {e}")))?;
-        Ok(Self { shared, commands: Some(commands), committer: Some(committer_thread) })
+        Ok(Self { shared, commands, stop, committer: Some(committer_thread), _lock: lock })
     }
 
     async fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Command) -> Result<T, Error> {
         let (answer, answered) = oneshot::channel();
-        self.commands.as_ref().ok_or_else(gone)?.send(make(answer)).map_err(|_| gone())?;
+        self.commands.send(make(answer)).map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 }
@@ -112,55 +140,14 @@ fn gone() -> Error {
 }
 
 impl Shared {
-    /// Reads the values of index entries, all of one moment.
-    fn read(&self, entries: &[index::Found]) -> Result<Vec<KeyValue>, Error> {
-        if entries.is_empty() {
-            return Ok(Vec::new());
-        }
-        tables::guarded(|| self.read_rows(entries)).map_err(|text| tables::damaged_file(&self.path, text))?
-    }
-
-    fn read_rows(&self, entries: &[index::Found]) -> Result<Vec<KeyValue>, Error> {
-        let database = self.database.read().clone();
-        let transaction = database.begin_read().map_err(|e| tables::failed(&e))?;
-        let history = transaction.open_table(tables::HISTORY).map_err(|e| tables::failed(&e))?;
-        entries
-            .iter()
-            .map(|found| {
-                let row = history.get(tables::key(&found.key, found.revision).as_slice()).map_err(|e| tables::failed(&e))?;
-                let row = row.ok_or_else(|| {
-                    Error::Corrupt(format!("revision {} of {} is missing from {}", found.revision, found.key, tables::HISTORY.name()))
-                })?;
-                tables::decode(&found.key, found.revision, row.value())
-            })
-            .collect()
-    }
-
     fn range(&self, range: &Range) -> Result<RangeResult, Error> {
-        loop {
-            let (entries, more, count, revision) = {
-                let index = self.index.read();
-                index.check(range.revision)?;
-                let (entries, more, count) = index.range(range);
-                (entries, more, count, index.revision)
-            };
-            match self.read(&entries) {
-                Ok(kvs) => return Ok(RangeResult { kvs, more, count, revision }),
-                // A compaction may have passed between the index and the file: for "now" look again, for
-                // the past it is the answer.
-                Err(Error::Corrupt(text)) => {
-                    let index = self.index.read();
-                    index.check(range.revision)?;
-                    if index.revision == revision && index.compacted == 0 {
-                        return Err(Error::Corrupt(text));
-                    }
-                    if index.range(range).0 == entries {
-                        return Err(Error::Corrupt(text));
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let (entries, more, count, revision, files) = {
+            let index = self.index.read();
+            index.check(range.revision)?;
+            let (entries, more, count) = index.range(range);
+            (entries, more, count, index.revision, index.files.clone())
+        };
+        Ok(RangeResult { kvs: files.read(&entries)?, more, count, revision })
     }
 }
 
@@ -199,23 +186,17 @@ impl Store for Embedded {
     }
 
     async fn status(&self) -> Result<Status, Error> {
-        let size_bytes = std::fs::metadata(&self.shared.path).map(|m| m.len()).unwrap_or(0);
         let index = self.shared.index.read();
+        let size_bytes = index.files.size();
         let size_in_use_bytes = index.live_bytes + index.past_bytes;
         Ok(Status { revision: index.revision, compacted: index.compacted, size_bytes, size_in_use_bytes })
     }
 
     async fn snapshot(&self) -> Result<SnapshotStream, Error> {
+        let moment = self.ask(|answer| Command::Moment { answer }).await?;
         let shared = self.shared.clone();
-        let opened = tokio::task::spawn_blocking(move || {
-            let path = shared.path.with_extension(format!("{}{:x}", snapshot::UNFINISHED, unique()));
-            snapshot::write(&shared, &path)?;
-            let file = std::fs::File::open(&path).map_err(|e| tables::io_failed(&path, &e))?;
-            // The open file is all that is needed, and it goes with the stream.
-            std::fs::remove_file(&path).map_err(|e| tables::io_failed(&path, &e))?;
-            Ok(file)
-        });
-        let file = opened.await.map_err(|e| Error::Other(e.to_string()))??;
+        let written = tokio::task::spawn_blocking(move || snapshot::write(&shared, &moment));
+        let file = written.await.map_err(|e| Error::Other(e.to_string()))??;
         let chunks = futures::stream::try_unfold(tokio::fs::File::from_std(file), |mut file| async move {
             let mut chunk = BytesMut::with_capacity(SNAPSHOT_CHUNK);
             let read = file.read_buf(&mut chunk).await.map_err(|e| Error::Other(format!("reading a snapshot: {e}")))?;

@@ -3,18 +3,16 @@
 
 use super::Shared;
 use super::committer::Published;
-use super::index::Found;
-use super::tables;
+use super::index::{Entry, Found};
 use crate::{Error, Revision, WatchBatch, WatchEvent, WatchRequest, WatchStream};
 use futures::StreamExt;
-use redb::ReadableDatabase;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 /// Revisions replayed at a time.
-const REPLAY: usize = 256;
+const REPLAY: Revision = 256;
 
 struct Watch {
     shared: Arc<Shared>,
@@ -97,62 +95,38 @@ impl Watch {
 
     /// Reads a stretch of history into `ready`.
     fn replay(&mut self) {
-        let history = tables::guarded(|| self.history()).map_err(|text| tables::damaged_file(&self.shared.path, text)).flatten();
-        let batch = match history {
-            Ok((events, revision)) => {
-                self.next = revision + 1;
-                Ok(if events.is_empty() { WatchBatch::Progress(revision) } else { WatchBatch::Events { events, revision } })
-            }
-            Err(error) => {
-                // Rows that are missing because a compaction has passed by are not damage.
-                let compacted = self.shared.index.read().compacted;
-                Err(if self.next <= compacted { Error::Compacted { requested: self.next, oldest: compacted + 1 } } else { error })
-            }
-        };
+        let batch = self.history().map(|(events, revision)| {
+            self.next = revision + 1;
+            if events.is_empty() { WatchBatch::Progress(revision) } else { WatchBatch::Events { events, revision } }
+        });
         self.ready.push_back(batch);
     }
 
     fn history(&self) -> Result<(Vec<WatchEvent>, Revision), Error> {
-        let compacted = self.shared.index.read().compacted;
-        if self.next <= compacted {
-            return Err(Error::Compacted { requested: self.next, oldest: compacted + 1 });
-        }
-        let database = self.shared.database.read().clone();
-        let transaction = database.begin_read().map_err(|e| tables::failed(&e))?;
-        let log = transaction.open_table(tables::LOG).map_err(|e| tables::failed(&e))?;
-        let history = transaction.open_table(tables::HISTORY).map_err(|e| tables::failed(&e))?;
+        let mut changes = Vec::new();
+        let (files, last) = {
+            let index = self.shared.index.read();
+            if self.next <= index.compacted {
+                return Err(Error::Compacted { requested: self.next, oldest: index.compacted + 1 });
+            }
+            let last = self.replay_to.min(self.next + REPLAY - 1);
+            for (revision, key) in index.changes(self.next, last).filter(|(_, key)| self.wants(key)) {
+                let (entry, before) = index.at(key, revision);
+                let entry = entry.ok_or_else(|| Error::Corrupt(format!("revision {revision} of {key} is missing")))?;
+                changes.push((key.clone(), entry, before.filter(|_| self.request.previous)));
+            }
+            (index.files.clone(), last)
+        };
+        let read = |key: &Arc<str>, entry: &Entry| Ok(files.read(&[Found::of(key, entry)])?.pop());
         let mut events = Vec::new();
-        let mut last = self.next - 1;
-        let rows = log.range(self.next..=self.replay_to).map_err(|e| tables::failed(&e))?;
-        for (taken, row) in rows.enumerate() {
-            let (revision, keys) = row.map_err(|e| tables::failed(&e))?;
-            let revision = revision.value();
-            if taken == REPLAY {
-                return Ok((events, last));
-            }
-            last = revision;
-            for key in tables::keys(keys.value())? {
-                if !self.wants(&key) {
-                    continue;
-                }
-                let (deleted, previous) = {
-                    let index = self.shared.index.read();
-                    let before = index.before(&key, revision).map(|e| Found { key: key.clone(), revision: e.revision });
-                    (index.before(&key, revision + 1).is_none(), before)
-                };
-                let previous = match previous {
-                    Some(found) if self.request.previous => self.shared.read(&[found])?.pop(),
-                    _ => None,
-                };
-                events.push(if deleted {
-                    WatchEvent::Delete { key, revision, previous }
-                } else {
-                    let row = history.get(tables::key(&key, revision).as_slice()).map_err(|e| tables::failed(&e))?;
-                    let row = row.ok_or_else(|| Error::Corrupt(format!("revision {revision} of {key} is missing")))?;
-                    WatchEvent::Put { kv: tables::decode(&key, revision, row.value())?, previous }
-                });
-            }
+        for (key, entry, before) in changes {
+            let previous = before.and_then(|before| read(&key, &before).transpose()).transpose()?;
+            let now = if entry.deleted { None } else { read(&key, &entry)? };
+            events.push(match now {
+                Some(kv) => WatchEvent::Put { kv, previous },
+                None => WatchEvent::Delete { key, revision: entry.revision, previous },
+            });
         }
-        Ok((events, self.replay_to))
+        Ok((events, last))
     }
 }

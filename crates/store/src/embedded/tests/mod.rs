@@ -1,11 +1,13 @@
 mod crash;
 mod damage;
+mod disk;
 mod past;
 mod power;
 mod snapshots;
+mod takeover;
 
 use super::*;
-use crate::{Op, Write, suite};
+use crate::{KeyValue, Op, Write, suite};
 use bytes::Bytes;
 
 /// A number of rounds, or what the environment says instead.
@@ -106,12 +108,19 @@ async fn a_full_disk_refuses_writes_keeps_reads_and_heals() {
             }
         }
         assert!(matches!(refused, Some(Error::NoSpace(_))), "{refused:?}");
+        let found = store.range(Range { start: "/k/first".into(), ..Range::default() }).await.unwrap();
+        assert_eq!(found.kvs.len(), 1, "nothing can be read while the disk is full");
         std::fs::remove_file(&ballast).unwrap();
         store.write(put("/k/last".into(), 100)).await.unwrap();
         for key in ["/k/first", "/k/last"] {
             let found = store.range(Range { start: key.into(), ..Range::default() }).await.unwrap();
             assert_eq!(found.kvs.len(), 1, "{key}");
         }
+        // And what was refused is not there when it is opened again.
+        let before = store.range(Range::prefix("/k/")).await.unwrap();
+        drop(store);
+        let after = Embedded::open(dir.path()).unwrap().range(Range::prefix("/k/")).await.unwrap();
+        assert_eq!((after.kvs, after.revision), (before.kvs, before.revision));
     };
     outcome.await;
     nix::mount::umount2(dir.path(), nix::mount::MntFlags::MNT_DETACH).unwrap();
