@@ -79,6 +79,7 @@ impl BaseWriter {
 }
 
 /// While one is held, nothing is forgotten that was there when it was made.
+#[must_use]
 pub struct Pin(Arc<AtomicUsize>);
 
 impl Pin {
@@ -102,7 +103,8 @@ pub struct Moment {
     pub leases: Vec<(LeaseId, u64)>,
     /// The number of the log's first frame that is not part of it.
     pub first: u64,
-    pub _pin: Pin,
+    /// The store's own base goes without: its log says what was forgotten meanwhile.
+    pub _pin: Option<Pin>,
 }
 
 /// Writes what the store holds at that moment, and calls `each` with where every record went. Ends early, with an error, once `stop`

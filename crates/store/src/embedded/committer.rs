@@ -174,7 +174,8 @@ impl Committer {
                 let _ = answer.send(if known { Ok(()) } else { Err(Error::LeaseNotFound(lease)) });
             }
             Command::Moment { answer } => {
-                let _ = answer.send(Ok(moment(&self.shared, &self.log, &self.leases)));
+                let _pin = Some(Pin::new(&self.shared.pins));
+                let _ = answer.send(Ok(Moment { _pin, ..moment(&self.shared, &self.log, &self.leases) }));
             }
             Command::Rewritten(outcome) => self.rewrite.written(&self.shared, outcome),
             Command::End => self.ended = true,
@@ -285,5 +286,5 @@ impl Committer {
 /// This moment, between two commits.
 pub fn moment(shared: &Shared, log: &Log, leases: &Leases) -> Moment {
     let index = shared.index.read();
-    Moment { revision: index.revision, compacted: index.compacted, leases: leases.all(), first: log.next, _pin: Pin::new(&shared.pins) }
+    Moment { revision: index.revision, compacted: index.compacted, leases: leases.all(), first: log.next, _pin: None }
 }

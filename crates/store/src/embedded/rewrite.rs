@@ -72,7 +72,6 @@ impl Rewrite {
         let (shared, disk, stop, commands) = (shared.clone(), log.disk().clone(), self.stop.clone(), self.commands.clone());
         let work = move || {
             let written = write(&shared, &*disk, &moment, number, &stop);
-            drop(moment);
             // Nobody is left to hear of it when the store is being closed; the file counts when it is next opened.
             let _ = commands.send(Command::Rewritten(written));
         };

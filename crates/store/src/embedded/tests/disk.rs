@@ -106,17 +106,19 @@ pub struct Simulated(Arc<Mutex<Platters>>);
 impl Simulated {
     /// What the disk holds after a power cut now. Names arrive in the order in which they were changed, as far as they do.
     pub fn cut(&self, random: &mut Random) -> Self {
-        let platters = self.0.lock().clone();
-        let mut names = platters.durable_names;
+        let platters = self.0.lock();
+        let mut names = platters.durable_names.clone();
         let arrived = random.below(platters.unsynced_names.len() as u64 + 1) as usize;
         for renaming in &platters.unsynced_names[..arrived] {
             renaming.make(&mut names);
         }
-        let file = |data: &Data| {
-            let left = data.cut(random);
-            Data { live: left.clone(), durable: left, unsynced: Vec::new() }
-        };
-        let files = platters.files.iter().map(file).collect();
+        // Files that have no name any more are gone.
+        let mut files = Vec::new();
+        for file in names.values_mut() {
+            let left = platters.files[*file].cut(random);
+            files.push(Data { live: left.clone(), durable: left, unsynced: Vec::new() });
+            *file = files.len() - 1;
+        }
         Self(Arc::new(Mutex::new(Platters { files, durable_names: names.clone(), names, unsynced_names: Vec::new() })))
     }
 }
@@ -185,7 +187,10 @@ impl DiskFile for SimulatedFile {
 
     fn read_at(&self, at: u64, to: &mut [u8]) -> io::Result<()> {
         let at = at as usize;
-        self.with(|data| Ok(to.copy_from_slice(data.live.get(at..at + to.len()).ok_or(io::ErrorKind::UnexpectedEof)?)))
+        self.with(|data| {
+            to.copy_from_slice(data.live.get(at..at + to.len()).ok_or(io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        })
     }
 
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {

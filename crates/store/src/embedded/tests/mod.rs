@@ -3,6 +3,7 @@ mod damage;
 mod disk;
 mod past;
 mod power;
+mod rewrite;
 mod snapshots;
 mod takeover;
 

@@ -29,11 +29,14 @@ async fn a_snapshot_taken_while_others_write_is_one_moment_and_can_be_restored()
             }
         }
     });
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    while store.range(Range::prefix("/k/")).await.unwrap().count < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let file = other.path().join("snapshot");
     save(&store, &file).await;
     let after = store.revision().await.unwrap();
     writer.abort();
+    let _ = writer.await;
     let summary = inspect(&file).unwrap();
     assert!(summary.revision <= after && summary.keys == 3, "{summary:?}");
     assert!(matches!(restore(&file, dir.path()), Err(Error::Locked(_))), "restored under a running store");
