@@ -237,6 +237,7 @@ fn hash(kinds: &[Arc<dyn Kind>], version: Option<&GroupVersion>) -> String {
             continue;
         }
         digest.update(format!("\n{}/{}/{}/{}/{:?}", names.group, names.version, names.plural, names.kind, names.scope));
+        digest.update(format!("{} {:?}", names.list_kind, kind.selectable_fields()));
         for subresource in kind.subresources() {
             digest.update(subresource.name());
         }

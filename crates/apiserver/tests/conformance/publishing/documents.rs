@@ -85,3 +85,21 @@ async fn a_version_that_is_served_no_more() {
     assert!(foo.told(&document, "v6alpha1").is_null());
     assert_eq!(foo.told(&document, "v5"), foo.schema);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_to_select_by_are_published_with_the_schema() {
+    let (s, _dir) = serving().await;
+    let waldo = Published::new("selected", "Waldo", &["v1"], json!({"type": "object", "properties": {"color": {"type": "string"}}}));
+    waldo.define(&s).await;
+    let uri = "/openapi/v3/apis/selected.example.com/v1";
+    let before = s.send("GET", uri, &[], "").await.headers()["etag"].clone();
+    let select = json!([{"op": "add", "path": "/spec/versions/0/selectableFields", "value": [{"jsonPath": ".color"}]}]);
+    s.patch(&waldo.uri(), "application/json-patch+json", select).await.expect(200);
+    let name = waldo.name("v1");
+    let fields = |document: &Value, name: &str| document["components"]["schemas"][name]["x-kubernetes-selectable-fields"].clone();
+    let document = s.until(uri, |a| !fields(&a.body, &name).is_null()).await.body;
+    for name in [name.clone(), format!("{name}List")] {
+        assert_eq!(fields(&document, &name), json!([{"fieldPath": "color"}]));
+    }
+    assert_ne!(s.send("GET", uri, &[], "").await.headers()["etag"], before);
+}
