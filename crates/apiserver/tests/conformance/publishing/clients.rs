@@ -103,3 +103,13 @@ async fn what_is_open_further_down_keeps_it_there() {
     kubectl.refuses(CREATE, &nested.manifest("test", json!({"status": {"a": 1}})), "unknown field \"status.a\"").await;
     says(&kubectl.accepts(&["explain", "waldos"], "").await, &["DESCRIPTION:", "Waldo for this test"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_that_is_called_as_a_built_in_one_is_explained_by_its_group() {
+    let own = Published::new("custom", "Service", &["v1"], waldo());
+    let (_s, kubectl) = publishing(&own).await;
+    let Some(kubectl) = kubectl else { return };
+    says(&kubectl.accepts(&["explain", "services.spec"], "").await, &["KIND:", "Service", "VERSION:", "v1", "clusterIP"]);
+    let explained = kubectl.accepts(&["explain", "services.spec", "--api-version=custom.example.com/v1"], "").await;
+    says(&explained, &["GROUP:", "custom.example.com", "Specification of Waldo", "FIELDS:", "dummy", "<Object>"]);
+}
