@@ -123,6 +123,7 @@ fn warning(text: &str) -> Option<HeaderValue> {
 async fn answer(exchange: &mut Exchange, request: Request<Body>, query: Query) -> Result<Response<Body>, Failure> {
     let server = exchange.server.clone();
     let (mut parts, mut body) = request.into_parts();
+    parts.extensions.insert(exchange.notes.clone());
     let found = authenticate(&server, &parts, &exchange.attributes).await;
     let took = exchange.steps.mark(Step::Authenticated);
     let sender = match found {

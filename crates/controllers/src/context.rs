@@ -6,6 +6,9 @@ use kube::{Api, Client};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
+/// Signs a token's claims as the API server does.
+pub type SignToken = Arc<dyn Fn(&serde_json::Value) -> Option<String> + Send + Sync>;
+
 #[derive(Clone)]
 pub struct Context {
     pub informers: Informers,
@@ -14,6 +17,8 @@ pub struct Context {
     pub cluster_ca: String,
     /// Signs certificate requests; none where another does.
     pub signer: Option<Arc<Signer>>,
+    /// None where another fills the Secrets of service accounts' tokens.
+    pub sign_token: Option<SignToken>,
     pub stop: CancellationToken,
 }
 

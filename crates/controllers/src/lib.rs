@@ -25,11 +25,12 @@ mod replicas;
 mod revision;
 mod selection;
 mod serviceaccount;
+mod serviceaccount_tokens;
 mod statefulset;
 mod tolerations;
 mod volumes;
 
-pub use context::Context;
+pub use context::{Context, SignToken};
 pub use selection::{Selection, UnknownController};
 
 use futures::future::join_all;
@@ -58,6 +59,7 @@ const ALL: &[(&str, Start)] = &[
     ("endpointslice-controller", |context| Box::pin(endpointslice::run(context))),
     ("namespace-controller", |context| Box::pin(namespace::run(context))),
     ("serviceaccount-controller", |context| Box::pin(serviceaccount::run(context))),
+    ("serviceaccount-token-controller", |context| Box::pin(serviceaccount_tokens::run(context))),
     ("persistentvolume-binder-controller", |context| Box::pin(volumes::run(context))),
     ("certificatesigningrequest-approving-controller", |context| Box::pin(certificates::run_approving(context))),
     ("certificatesigningrequest-signing-controller", |context| Box::pin(certificates::run_signing(context))),

@@ -81,7 +81,7 @@ pub async fn start(platform: &Platform, layout: &Layout, say: &Say, stop: Cancel
 
     let api = api_server(platform, layout, say, &tasks, stop.clone());
     let (containerd, api, prepared) = tokio::join!(containerd, api, prepared);
-    let (pki, server, node_address) = api?;
+    let (pki, server, tokens, node_address) = api?;
     prepared?.context("preparing the pod network")?;
     let endpoint = containerd?;
     say.step(format!("the container runtime answers on {endpoint}"));
@@ -97,6 +97,7 @@ pub async fn start(platform: &Platform, layout: &Layout, say: &Say, stop: Cancel
         recorder: Recorder::new(admin("system:kube-controller-manager"), "kube-controller-manager", ""),
         cluster_ca: pki.main.pem.clone(),
         signer: Some(Arc::new(controllers::certificates::Signer::new(&pki.main.pem, &pki.main.key_pem)?)),
+        sign_token: Some(Arc::new(move |claims| tokens.sign(claims).ok())),
         stop: stop.clone(),
     };
     tasks.spawn(controllers::run(context, controllers::Selection::parse(&platform.controllers)?));
@@ -218,7 +219,7 @@ async fn api_server(
     say: &Say,
     tasks: &TaskTracker,
     stop: CancellationToken,
-) -> anyhow::Result<(Pki, ApiServer, Ipv4Addr)> {
+) -> anyhow::Result<(Pki, ApiServer, Arc<Tokens>, Ipv4Addr)> {
     let pki = Pki::open(layout)?;
     let encryption = match &platform.datastore.encryption_config {
         Some(path) => Encryption::open(path)?,
@@ -241,8 +242,7 @@ async fn api_server(
     apiserver::discovery::register(&mut handlers);
     apiserver::openapi::register(&mut handlers);
     tokens.register(&mut handlers);
-    let signing = tokens.clone();
-    apiserver::reviews::register(&mut handlers, tokens, bootstrap_tokens, rbac);
+    apiserver::reviews::register(&mut handlers, tokens.clone(), bootstrap_tokens, rbac);
     handlers.on("", "pods", "eviction", Arc::new(apiserver::eviction::Evictions));
     let kubelet = pki.client("system:kube-apiserver", &["system:masters"])?;
     apiserver::connect::register(&mut handlers, pki.client_config(kubelet)?);
@@ -274,6 +274,7 @@ async fn api_server(
     tasks.spawn(apiserver::custom::run(server.clone(), stop.clone()));
     tasks.spawn(apiserver::admission::check_types(server.clone(), stop.clone()));
     tasks.spawn(apiserver::aggregation::run(server.clone(), stop.clone()));
+    tasks.spawn(tokens.clone().mark_used(server.clone(), stop.clone()));
     tasks.spawn(apiserver::allocate::release(server.clone(), stop.clone()));
 
     let domain = &platform.network.cluster_domain;
@@ -289,14 +290,14 @@ async fn api_server(
     }
     let serving = Serving::new(&platform.api, layout, names, addresses)?;
     let tls = serving.tls();
-    tasks.spawn(serving.follow(signing, stop.clone()));
+    tasks.spawn(serving.follow(tokens.clone(), stop.clone()));
     let port = platform.api.port;
     let listener = TcpListener::bind(("0.0.0.0", port)).await.with_context(|| format!("the API server cannot listen on port {port}"))?;
     tasks.spawn(apiserver::listener::serve(server.clone(), listener, tls, Limits::default()));
     pki::write_kubeconfig(&pki, &layout.admin_kubeconfig(), &format!("https://127.0.0.1:{port}"))?;
     say.step(format!("the API server answers on https://{address}:{port}"));
     say.line(format!("export KUBECONFIG={}", layout.admin_kubeconfig().display()));
-    Ok((pki, server, address))
+    Ok((pki, server, tokens, address))
 }
 
 #[allow(clippy::too_many_arguments, reason = "every part of the wiring is named once, here")]

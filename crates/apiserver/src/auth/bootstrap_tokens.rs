@@ -79,7 +79,7 @@ fn is_group(group: &str) -> bool {
 }
 
 /// Takes as long for a wrong secret that is nearly right as for any other.
-fn same(a: &[u8], b: &[u8]) -> bool {
+pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |acc, (x, y)| acc | (x ^ y)) == 0
 }
 

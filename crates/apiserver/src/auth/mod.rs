@@ -4,6 +4,7 @@ pub mod bootstrap;
 pub mod bootstrap_tokens;
 pub mod certificates;
 pub mod front_proxy;
+pub mod legacy_tokens;
 pub mod node;
 pub mod rbac;
 pub mod tokens;

@@ -1,9 +1,10 @@
 //! Service account tokens: signed statements, bound to objects that must still be there.
 
+use super::legacy_tokens::{self, Uses};
 use super::{AUTHENTICATED, bearer};
 use crate::authenticator::{Authenticator, PeerCertificates};
 use crate::body::{self, Body};
-use crate::handlers::{Context, Handler, Handlers};
+use crate::handlers::{Context, Handler, Handlers, Warnings};
 use crate::objects::Objects;
 use crate::user::User;
 use arc_swap::ArcSwap;
@@ -83,7 +84,8 @@ pub struct Tokens {
     keys: ArcSwap<Keys>,
     issuer: String,
     audiences: Vec<String>,
-    objects: Arc<dyn Objects>,
+    pub(super) objects: Arc<dyn Objects>,
+    pub(super) uses: Uses,
 }
 
 impl Tokens {
@@ -91,7 +93,7 @@ impl Tokens {
     pub fn new(keys: &[Vec<u8>], issuer: &str, audiences: Vec<String>, objects: Arc<dyn Objects>) -> Result<Self, KeyError> {
         let keys = ArcSwap::from_pointee(Keys::new(keys)?);
         let audiences = if audiences.is_empty() { vec![issuer.to_string()] } else { audiences };
-        Ok(Self { keys, issuer: issuer.into(), audiences, objects })
+        Ok(Self { keys, issuer: issuer.into(), audiences, objects, uses: Uses::default() })
     }
 
     /// From now on. Tokens that only the keys before can verify are no longer good.
@@ -129,24 +131,35 @@ impl Tokens {
             "sub": format!("system:serviceaccount:{}:{}", subject.namespace, subject.account),
             "kubernetes.io": private,
         });
+        let expires = Timestamp::from_second(now + seconds).map_err(ApiError::internal)?;
+        Ok(Issued { token: self.sign(&claims)?, expires })
+    }
+
+    pub fn sign(&self, claims: &Value) -> Result<String, ApiError> {
         let keys = self.keys.load();
         let header = json!({"alg": "ES256", "kid": keys.public[0].id});
         let signed = format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(claims.to_string()));
         let signature = keys.signer.sign(&SystemRandom::new(), signed.as_bytes()).map_err(|_| ApiError::internal("cannot sign a token"))?;
-        let expires = Timestamp::from_second(now + seconds).map_err(ApiError::internal)?;
-        Ok(Issued { token: format!("{signed}.{}", BASE64.encode(signature)), expires })
+        Ok(format!("{signed}.{}", BASE64.encode(signature)))
     }
 
-    /// The user and the audiences that both the token and `audiences` name. None: not a token of this issuer.
-    pub fn verify(&self, token: &str, audiences: &[String]) -> Result<Option<(User, Vec<String>)>, String> {
+    /// The user and the audiences that both the token and `audiences` name. None: not a token of this issuer. What is
+    /// to be said of it besides goes to `notes`.
+    pub fn verify(&self, token: &str, audiences: &[String], notes: &Warnings) -> Result<Option<(User, Vec<String>)>, String> {
         if token.len() > MAX {
             return Ok(None);
         }
         let Some(claims) = read(token, 1) else { return Ok(None) };
-        if value::text(&claims, &["iss"]) != self.issuer {
+        let issuer = value::text(&claims, &["iss"]);
+        let legacy = issuer == legacy_tokens::ISSUER;
+        if !legacy && issuer != self.issuer {
             return Ok(None);
         }
         self.check_signature(token)?;
+        if legacy {
+            let common = Self::common(audiences, self.audiences.iter().map(String::as_str).collect())?;
+            return self.legacy_user(token, notes).map(|user| Some((user, common)));
+        }
         let now = Timestamp::now().as_second();
         if value::int(&claims, &["exp"]).is_none_or(|t| t <= now) {
             return Err("service account token has expired".into());
@@ -159,11 +172,24 @@ impl Tokens {
             Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).collect(),
             _ => Vec::new(),
         };
+        let common = Self::common(audiences, theirs)?;
+        self.user(&claims, now).map(|user| Some((user, common)))
+    }
+
+    fn common(audiences: &[String], theirs: Vec<&str>) -> Result<Vec<String>, String> {
         let common: Vec<String> = audiences.iter().filter(|a| theirs.contains(&a.as_str())).cloned().collect();
         if common.is_empty() {
             return Err(format!("token audiences {theirs:?} is invalid for the target audiences {audiences:?}"));
         }
-        self.user(&claims, now).map(|user| Some((user, common)))
+        Ok(common)
+    }
+
+    pub(super) fn account(namespace: &str, account: &str, uid: &str) -> User {
+        let mut user = User::new(format!("system:serviceaccount:{namespace}:{account}"), &["system:serviceaccounts"]);
+        user.uid = uid.into();
+        user.groups.push(format!("system:serviceaccounts:{namespace}"));
+        user.groups.push(AUTHENTICATED.into());
+        user
     }
 
     fn check_signature(&self, token: &str) -> Result<(), String> {
@@ -195,10 +221,7 @@ impl Tokens {
         }
         let uid = value::text(private, &["serviceaccount", "uid"]);
         self.alive("serviceaccounts", namespace, account, uid, now)?;
-        let mut user = User::new(format!("system:serviceaccount:{namespace}:{account}"), &["system:serviceaccounts"]);
-        user.uid = uid.into();
-        user.groups.push(format!("system:serviceaccounts:{namespace}"));
-        user.groups.push(AUTHENTICATED.into());
+        let mut user = Self::account(namespace, account, uid);
         let mut extra = |key: &str, text: &str| {
             if !text.is_empty() {
                 user.extra.insert(format!("{EXTRA}{key}"), vec![text.to_string()]);
@@ -267,7 +290,7 @@ impl Tokens {
     }
 }
 
-fn read(token: &str, part: usize) -> Option<Value> {
+pub(super) fn read(token: &str, part: usize) -> Option<Value> {
     let mut parts = token.split('.');
     let text = parts.nth(part)?;
     (token.split('.').count() == 3).then_some(())?;
@@ -293,7 +316,8 @@ impl Handler for Document {
 impl Authenticator for Tokens {
     async fn authenticate(&self, parts: &http::request::Parts, _: Option<&PeerCertificates>) -> Result<Option<User>, ApiError> {
         let Some(token) = bearer(&parts.headers) else { return Ok(None) };
-        match self.verify(&token, &self.audiences) {
+        let notes = parts.extensions.get::<Warnings>().cloned().unwrap_or_default();
+        match self.verify(&token, &self.audiences, &notes) {
             Ok(found) => Ok(found.map(|(user, _)| user)),
             Err(reason) => {
                 tracing::debug!(%reason, "a token is refused");
@@ -307,6 +331,10 @@ impl Authenticator for Tokens {
 mod tests {
     use super::*;
     use crate::auth::rbac::tests::Fixed;
+
+    fn verify(tokens: &Tokens, token: &str, audiences: &[String]) -> Result<Option<(User, Vec<String>)>, String> {
+        tokens.verify(token, audiences, &Warnings::default())
+    }
 
     #[test]
     fn tokens_live_as_long_as_what_they_are_bound_to() {
@@ -324,16 +352,16 @@ mod tests {
         };
         let audience = ["https://i".to_string()];
         let token = tokens.issue(&subject, &audience, 600).unwrap().token;
-        let (user, _) = tokens.verify(&token, &audience).unwrap().unwrap();
+        let (user, _) = verify(&tokens, &token, &audience).unwrap().unwrap();
         assert_eq!(user.name, "system:serviceaccount:a:s");
         assert_eq!(user.groups, ["system:serviceaccounts", "system:serviceaccounts:a", AUTHENTICATED]);
         assert_eq!(user.extra["authentication.kubernetes.io/pod-name"], ["p"]);
-        assert!(tokens.verify(&token, &["other".to_string()]).is_err());
-        assert!(tokens.verify(&tokens.issue(&subject, &audience, -5).unwrap().token, &audience).is_err());
+        assert!(verify(&tokens, &token, &["other".to_string()]).is_err());
+        assert!(verify(&tokens, &tokens.issue(&subject, &audience, -5).unwrap().token, &audience).is_err());
         let stranger = Tokens::new(&[Tokens::generate().unwrap()], "https://i", Vec::new(), objects).unwrap();
-        assert!(stranger.verify(&token, &audience).is_err());
+        assert!(verify(&stranger, &token, &audience).is_err());
         let gone = Subject { bound: Some(("pod", "p".into(), "3".into())), ..subject };
-        assert!(tokens.verify(&tokens.issue(&gone, &audience, 600).unwrap().token, &audience).is_err());
-        assert!(tokens.verify("nonsense", &audience).unwrap().is_none());
+        assert!(verify(&tokens, &tokens.issue(&gone, &audience, 600).unwrap().token, &audience).is_err());
+        assert!(verify(&tokens, "nonsense", &audience).unwrap().is_none());
     }
 }

@@ -28,7 +28,7 @@ pub struct TokenReviews(pub Arc<Tokens>, pub BootstrapTokens);
 
 #[async_trait]
 impl Handler for TokenReviews {
-    async fn handle(&self, _: &Context, request: Request<Body>) -> Result<Response<Body>, ApiError> {
+    async fn handle(&self, context: &Context, request: Request<Body>) -> Result<Response<Body>, ApiError> {
         let (mut object, headers) = read(request).await?;
         let token = value::text(&object, &["spec", "token"]).to_string();
         if token.is_empty() {
@@ -41,7 +41,7 @@ impl Handler for TokenReviews {
         let good = |user: &User, audiences: &[String]| json!({"authenticated": true, "user": user_info(user), "audiences": audiences});
         // Bootstrap tokens are for this server and no other.
         let own: Vec<String> = audiences.iter().filter(|a| self.0.audiences().contains(a)).cloned().collect();
-        let status = match (self.0.verify(&token, &audiences), self.1.verify(&token)) {
+        let status = match (self.0.verify(&token, &audiences, &context.warnings), self.1.verify(&token)) {
             (Ok(Some((user, audiences))), _) => good(&user, &audiences),
             (_, Some(user)) if !own.is_empty() => good(&user, &own),
             (Err(reason), _) => json!({"user": {}, "error": format!("[invalid bearer token, {reason}]")}),

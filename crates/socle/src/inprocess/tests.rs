@@ -4,17 +4,18 @@ use super::*;
 use apiserver::auth::{self, node::NodeAuthorizer, rbac::Rbac};
 use apiserver::{Authenticator, Authorizer, Core, Handlers, Objects};
 use client::{Informers, Recorder};
+use k8s_openapi::api::authentication::v1::TokenReview;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use std::fmt::Debug;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-async fn server(store: Arc<dyn store::Store>, stop: CancellationToken) -> ApiServer {
+async fn server(store: Arc<dyn store::Store>, stop: CancellationToken) -> (ApiServer, Arc<auth::tokens::Tokens>) {
     let core = Core::open(store).await.unwrap();
     let objects: Arc<dyn Objects> = core.clone();
     let rbac = Rbac::start(&*objects);
@@ -22,7 +23,7 @@ async fn server(store: Arc<dyn store::Store>, stop: CancellationToken) -> ApiSer
     let tokens = Arc::new(auth::tokens::Tokens::new(&[key], "https://issuer", Vec::new(), objects.clone()).unwrap());
     let bootstrap = auth::bootstrap_tokens::BootstrapTokens(objects.clone());
     let mut handlers = Handlers::default();
-    apiserver::reviews::register(&mut handlers, tokens, bootstrap, rbac.clone());
+    apiserver::reviews::register(&mut handlers, tokens.clone(), bootstrap, rbac.clone());
     let authorizer = auth::Union::<dyn Authorizer>(vec![Arc::new(NodeAuthorizer::start(objects)), Arc::new(rbac)]);
     let config = apiserver::Config {
         core,
@@ -40,7 +41,7 @@ async fn server(store: Arc<dyn store::Store>, stop: CancellationToken) -> ApiSer
         identity: "test".into(),
         stop,
     };
-    ApiServer::start(config).await.unwrap()
+    (ApiServer::start(config).await.unwrap(), tokens)
 }
 
 fn request(name: &str, organization: &str) -> String {
@@ -78,7 +79,7 @@ where
 async fn controllers_sign_gather_and_clean() {
     let dir = tempfile::tempdir().unwrap();
     let stop = CancellationToken::new();
-    let server = server(Arc::new(store::Embedded::open(dir.path()).unwrap()), stop.clone()).await;
+    let (server, tokens) = server(Arc::new(store::Embedded::open(dir.path()).unwrap()), stop.clone()).await;
     let admin = InProcess::client(&server, User::system("admin"));
     let mut params = rcgen::CertificateParams::default();
     params.distinguished_name.push(rcgen::DnType::CommonName, "ca");
@@ -91,6 +92,7 @@ async fn controllers_sign_gather_and_clean() {
         recorder: Recorder::new(admin.clone(), "kube-controller-manager", "test"),
         cluster_ca: ca.clone(),
         signer: Some(Arc::new(signer)),
+        sign_token: Some(Arc::new(move |claims| tokens.sign(claims).ok())),
         stop: stop.clone(),
     };
     tokio::spawn(controllers::run(context, controllers::Selection::everything()));
@@ -164,5 +166,60 @@ async fn controllers_sign_gather_and_clean() {
     until(&maps, "cluster-info", |m| m.is_some_and(|m| m.data.as_ref().is_some_and(|d| d.contains_key("jws-kubeconfig-abcdef")))).await;
     until(&secrets, "bootstrap-token-fedcba", |s| s.is_none()).await;
     until(&maps, "kube-root-ca.crt", |m| m.is_some_and(|m| m.data.as_ref().is_some_and(|d| d["ca.crt"] == ca))).await;
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn secrets_hold_tokens_that_live_as_long_as_their_account() {
+    let dir = tempfile::tempdir().unwrap();
+    let stop = CancellationToken::new();
+    let (server, tokens) = server(Arc::new(store::Embedded::open(dir.path()).unwrap()), stop.clone()).await;
+    tokio::spawn(tokens.clone().mark_used(server.clone(), stop.clone()));
+    let admin = InProcess::client(&server, User::system("admin"));
+    let sign = tokens.clone();
+    let context = controllers::Context {
+        informers: Informers::new(admin.clone()),
+        recorder: Recorder::new(admin.clone(), "kube-controller-manager", "test"),
+        cluster_ca: "authority".into(),
+        signer: None,
+        sign_token: Some(Arc::new(move |claims| sign.sign(claims).ok())),
+        stop: stop.clone(),
+    };
+    let chosen = controllers::Selection::parse("serviceaccount-token-controller").unwrap();
+    tokio::spawn(controllers::run(context, chosen));
+
+    let accounts = Api::<ServiceAccount>::namespaced(admin.clone(), "default");
+    let secrets = Api::<Secret>::namespaced(admin.clone(), "default");
+    let reviews = Api::<TokenReview>::all(admin);
+    create(&accounts, json!({"metadata": {"name": "robot"}})).await;
+    let asks = |name: &str, account: &str| {
+        let annotations = json!({"kubernetes.io/service-account.name": account});
+        json!({"metadata": {"name": name, "annotations": annotations}, "type": "kubernetes.io/service-account-token"})
+    };
+    create(&secrets, asks("robot", "robot")).await;
+    create(&secrets, asks("nobody", "nobody")).await;
+    until(&secrets, "nobody", |s| s.is_none()).await;
+    until(&secrets, "robot", |s| s.is_some_and(|s| s.data.as_ref().is_some_and(|d| d.contains_key("token")))).await;
+    let secret = secrets.get("robot").await.unwrap();
+    let data = secret.data.unwrap();
+    assert_eq!((data["namespace"].0.as_slice(), data["ca.crt"].0.as_slice()), (b"default".as_slice(), b"authority".as_slice()));
+    let account = accounts.get("robot").await.unwrap();
+    assert_eq!(secret.metadata.annotations.unwrap()["kubernetes.io/service-account.uid"], account.metadata.uid.unwrap());
+
+    let token = String::from_utf8(data["token"].0.clone()).unwrap();
+    let review = async |token: &str| {
+        let review: TokenReview = serde_json::from_value(json!({"metadata": {}, "spec": {"token": token}})).unwrap();
+        reviews.create(&PostParams::default(), &review).await.unwrap().status.unwrap()
+    };
+    let status = review(&token).await;
+    assert_eq!(status.user.unwrap().username.as_deref(), Some("system:serviceaccount:default:robot"));
+    let label = "kubernetes.io/legacy-token-last-used";
+    until(&secrets, "robot", |s| s.is_some_and(|s| s.metadata.labels.as_ref().is_some_and(|l| l.contains_key(label)))).await;
+    let invalid = json!({"metadata": {"labels": {"kubernetes.io/legacy-token-invalid-since": "2026-01-01"}}});
+    secrets.patch("robot", &PatchParams::default(), &Patch::Merge(invalid)).await.unwrap();
+    assert!(review(&token).await.error.unwrap().contains("has been marked invalid"));
+    accounts.delete("robot", &Default::default()).await.unwrap();
+    until(&secrets, "robot", |s| s.is_none()).await;
+    assert!(review(&token).await.error.unwrap().contains("Token has been invalidated"));
     stop.cancel();
 }

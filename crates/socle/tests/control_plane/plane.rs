@@ -76,6 +76,7 @@ impl Plane {
             recorder: recorder("kube-controller-manager"),
             cluster_ca: std::fs::read_to_string(self.dir.join("data/pki/ca.crt")).expect("the cluster's CA"),
             signer: None,
+            sign_token: None,
             stop: stop.clone(),
         };
         self.runtime.spawn(controllers::run(context, controllers::Selection::everything()));
