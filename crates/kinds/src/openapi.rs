@@ -59,20 +59,21 @@ fn definition(name: &str, shape: Value) -> Value {
         required.extend(properties.keys().filter(|f| facts::is_required(name, f, generated(f))).map(|f| f.as_str().into()));
     }
     shape.remove("required");
-    if !required.is_empty() {
-        shape.insert("required".into(), required.into());
-    }
     if let Some(Value::Object(properties)) = shape.get_mut("properties") {
         for (field, shape) in properties.iter_mut() {
             let plain = std::mem::take(shape);
-            *shape = property(plain, facts::of(name, field));
+            let is_required = required.iter().any(|name| name == field);
+            *shape = property(plain, field, is_required, facts::of(name, field));
         }
+    }
+    if !required.is_empty() {
+        shape.insert("required".into(), required.into());
     }
     Value::Object(shape)
 }
 
 /// Moves references to where OpenAPI v3 has them, beside nothing else, and adds the facts.
-fn property(shape: Value, facts: &'static str) -> Value {
+fn property(shape: Value, field: &str, required: bool, facts: &'static str) -> Value {
     let mut shape = references(shape);
     let Value::Object(map) = &mut shape else { return shape };
     let mut set = |key: &str, value: Value| map.insert(format!("x-kubernetes-{key}"), value);
@@ -97,10 +98,33 @@ fn property(shape: Value, facts: &'static str) -> Value {
     if untold && map.get("type").is_some_and(|ty| ty == "array") {
         map.insert("x-kubernetes-list-type".into(), "atomic".into());
     }
-    if let Some(default) = schema::default(facts) {
+    if let Some(default) = schema::default(facts).or_else(|| zero(map, field, required, facts)) {
         map.insert("default".into(), default);
+        if let Some(target) = map.remove("$ref") {
+            map.insert("allOf".into(), json!([{"$ref": target}]));
+        }
     }
     shape
+}
+
+/// The zero value is published as the default of what is written even when it is empty.
+fn zero(shape: &Map<String, Value>, field: &str, required: bool, facts: &str) -> Option<Value> {
+    if facts::has(facts, "unset") {
+        return None;
+    }
+    let told = facts::has(facts, "zero");
+    let target = shape.get("$ref").or_else(|| shape.get("allOf")?.get(0)?.get("$ref")).and_then(Value::as_str);
+    if let Some(target) = target {
+        let plain = ["Time", "MicroTime", "Quantity", "IntOrString", "JSON", "JSONSchemaPropsOrBool", "JSONSchemaPropsOrArray"];
+        let is_struct = !plain.contains(&target.rsplit('.').next().unwrap_or_default());
+        return (told || (is_struct && (required || matches!(field, "metadata" | "spec" | "status")))).then(|| json!({}));
+    }
+    match shape.get("type").and_then(Value::as_str).filter(|_| told || required)? {
+        "string" => Some("".into()),
+        "integer" => Some(0.into()),
+        "boolean" => Some(false.into()),
+        _ => None,
+    }
 }
 
 fn references(shape: Value) -> Value {
@@ -133,7 +157,10 @@ fn list(item: &str, kind: &str) -> Value {
         "properties": {
             "apiVersion": {"type": "string", "description": "The version of the schema that this list is written in."},
             "kind": {"type": "string", "description": "The kind of this list."},
-            "metadata": {"description": "What is known of the list as a whole.", "allOf": [{"$ref": pointer(&format!("{META}.ListMeta"))}]},
+            "metadata": {
+                "description": "What is known of the list as a whole.", "default": {},
+                "allOf": [{"$ref": pointer(&format!("{META}.ListMeta"))}],
+            },
             "items": {"type": "array", "description": "The objects.", "items": {"allOf": [{"$ref": pointer(item)}]}},
         },
     })
@@ -188,7 +215,7 @@ mod tests {
                 let ours = &ours["properties"][field];
                 // A reference alone and one wrapped for the sake of its neighbours mean the same.
                 let told = |shape: &Value| {
-                    let keep = |key: &str| key.starts_with("x-") || matches!(key, "type" | "format");
+                    let keep = |key: &str| key.starts_with("x-") || matches!(key, "type" | "format" | "default");
                     let kept = shape.as_object().into_iter().flatten().filter(|(k, _)| keep(k)).map(|(k, v)| (k.clone(), v.clone()));
                     (kept.collect::<Map<String, Value>>(), shape.pointer("/allOf/0/$ref").or(shape.get("$ref")).cloned())
                 };
