@@ -70,12 +70,7 @@ impl Admission {
             return histogram.observe(took.as_secs_f64());
         }
         let ty = if key.step == Step::Admit { "admit" } else { "validate" };
-        let operation = match key.operation {
-            Operation::Create => "CREATE",
-            Operation::Update => "UPDATE",
-            Operation::Delete => "DELETE",
-            Operation::Connect => "CONNECT",
-        };
+        let operation = key.operation.as_str();
         let rejected = if key.rejected { "true" } else { "false" };
         let histogram = match key.name {
             "" => self.step.with_label_values(&[operation, rejected, ty]),

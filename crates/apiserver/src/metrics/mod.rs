@@ -6,6 +6,7 @@
 mod access;
 mod admission;
 mod component;
+mod deciders;
 mod flow;
 mod process;
 mod requests;
@@ -14,6 +15,7 @@ mod watches;
 
 pub use access::Access;
 pub use admission::{Admission, Step};
+pub use deciders::{Answered, Deciders};
 pub use flow::{Flow, FlowSeries};
 pub use requests::{Labels, Requests};
 pub use storage::Storage;
@@ -33,6 +35,7 @@ pub struct Metrics {
     pub watches: Watches,
     pub access: Access,
     pub admission: Admission,
+    pub deciders: Deciders,
     pub flow: Flow,
     pub storage: Storage,
     pub audit: Audit,
@@ -72,6 +75,7 @@ impl Metrics {
             watches: Watches::new(&registry),
             access: Access::new(&registry),
             admission: Admission::new(&registry),
+            deciders: Deciders::new(&registry),
             flow: Flow::new(&registry),
             storage: Storage::new(&registry),
             audit,

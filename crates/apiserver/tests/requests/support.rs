@@ -298,6 +298,11 @@ impl Server {
         events
     }
 
+    pub async fn metrics(&self) -> String {
+        let answer = self.send("GET", "/metrics", &[], String::new()).await;
+        String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    }
+
     pub async fn default_account(&self) {
         self.post("/api/v1/namespaces/default/serviceaccounts", json!({"metadata": {"name": "default"}})).await.expect(201);
     }

@@ -10,6 +10,7 @@ use meta::ApiError;
 use meta::error::Cause;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 const MESSAGE_BYTES: usize = 5 << 10;
 const ANNOTATION_BYTES: usize = 10 << 10;
@@ -28,15 +29,35 @@ struct Denial {
     index: usize,
     message: String,
     reason: String,
+    /// The validation itself went wrong.
+    error: &'static str,
+    took: Duration,
 }
 
 /// What one evaluation of a policy comes to.
 #[derive(Default)]
 struct Outcome {
     denials: Vec<Denial>,
+    /// What went wrong and is passed over.
+    passed: Vec<(&'static str, Duration)>,
     annotations: Vec<(String, String)>,
     /// Annotations that could not be made deny whatever the binding's actions are.
     broken: Vec<String>,
+}
+
+impl Outcome {
+    fn fail(&mut self, policy: &Policy, index: usize, message: String, took: Duration) {
+        let error = match message.as_str() {
+            m if m.starts_with("compilation") => "compile_error",
+            OUT_OF_BUDGET => "out_of_budget",
+            _ => "invalid_error",
+        };
+        if policy.ignores_failure {
+            self.passed.push((error, took));
+        } else {
+            self.denials.push(Denial { index, message, reason: String::new(), error, took });
+        }
+    }
 }
 
 #[async_trait]
@@ -69,6 +90,9 @@ impl Plugin for ValidatingPolicies {
             };
             for params in &invocation.params {
                 let outcome = evaluate(policy, &versioned, params.as_ref());
+                for (error, took) in outcome.passed {
+                    request.server.inner.metrics.deciders.policy(&policy.name, &binding.name, error, "allow", took);
+                }
                 for denial in outcome.denials {
                     act(request, policy, binding, denial, &mut denied);
                 }
@@ -107,6 +131,12 @@ fn told(policy: &Policy, binding: Option<&Binding>, message: &str) -> String {
 /// Does what the binding says is to be done about a denial.
 fn act(request: &Request<'_>, policy: &Policy, binding: &Binding, denial: Denial, denied: &mut Vec<(String, String)>) {
     for action in &binding.actions {
+        let word = match action.as_str() {
+            "Deny" => "deny",
+            "Warn" => "warn",
+            _ => "audit",
+        };
+        request.server.inner.metrics.deciders.policy(&policy.name, &binding.name, denial.error, word, denial.took);
         match action.as_str() {
             "Deny" => denied.push((told(policy, Some(binding), &denial.message), denial.reason.clone())),
             "Warn" => request.warnings.add(format!(
@@ -126,30 +156,38 @@ fn act(request: &Request<'_>, policy: &Policy, binding: &Binding, denial: Denial
 
 fn evaluate(policy: &Policy, versioned: &Versioned, params: Option<&Value>) -> Outcome {
     let mut outcome = Outcome::default();
-    let failed = |index: usize, message: String| (!policy.ignores_failure).then(|| Denial { index, message, reason: String::new() });
+    let began = Instant::now();
     let plain = versioned.seen.variables(versioned.object.as_ref(), versioned.old.as_ref(), params);
     match policy.conditions.hold(&plain) {
         Ok(true) => {}
         Ok(false) => return outcome,
         Err(why) => {
-            outcome.denials.extend(failed(0, why));
+            outcome.fail(policy, 0, why, began.elapsed());
             return outcome;
         }
     }
     let variables = composed(&policy.variables, plain);
     let mut left = budget();
     for (index, validation) in policy.validations.iter().enumerate() {
+        let began = Instant::now();
         match validation.expression.evaluate(&variables, &mut left) {
             Ok(cel::Value::Bool(true)) => {}
             Ok(_) => {
                 let message = message(validation, &variables, &mut left);
-                outcome.denials.push(Denial { index, message, reason: validation.reason.clone() });
+                outcome.denials.push(Denial {
+                    index,
+                    message,
+                    reason: validation.reason.clone(),
+                    error: "no_error",
+                    took: began.elapsed(),
+                });
             }
             Err(why) if why == OUT_OF_BUDGET => {
-                outcome.denials = failed(index, why).into_iter().collect();
+                outcome.denials.clear();
+                outcome.fail(policy, index, why, began.elapsed());
                 return outcome;
             }
-            Err(why) => outcome.denials.extend(failed(index, why)),
+            Err(why) => outcome.fail(policy, index, why, began.elapsed()),
         }
     }
     let mut left = budget();

@@ -5,6 +5,7 @@ use super::super::matching::Match;
 use super::Shown;
 use super::hook::Hook;
 use super::review::{self, Response};
+use crate::metrics::Answered;
 use crate::webhook::{Limits, Webhooks};
 use meta::ApiError;
 
@@ -13,7 +14,7 @@ const BYTES: usize = 8 << 20;
 
 pub enum Failure {
     /// There is no usable answer; what then, the failure policy says.
-    Call(String),
+    Call(u16, String),
     /// The webhook says no.
     Denied(ApiError),
     /// It cannot be asked, or the server cannot do what it wants.
@@ -21,9 +22,17 @@ pub enum Failure {
 }
 
 impl Failure {
+    pub fn answered(&self, hook: &Hook) -> Answered {
+        match self {
+            Self::Call(code, _) => Answered::Nothing { code: *code, rejected: !hook.ignores_failure },
+            Self::Denied(error) => Answered::No(error.code),
+            Self::Server(_) => Answered::Wrong,
+        }
+    }
+
     pub fn into_error(self, webhook: &str) -> ApiError {
         match self {
-            Self::Call(why) => ApiError::internal(format!("failed calling webhook {webhook:?}: {why}")),
+            Self::Call(_, why) => ApiError::internal(format!("failed calling webhook {webhook:?}: {why}")),
             Self::Denied(error) | Self::Server(error) => error,
         }
     }
@@ -42,16 +51,16 @@ pub async fn ask(
     }
     let Some(version) = hook.versions.iter().find(|v| matches!(v.as_str(), "v1" | "v1beta1")) else {
         let why = "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)";
-        return Err(Failure::Call(why.into()));
+        return Err(Failure::Call(400, why.into()));
     };
     let Some(endpoint) = &hook.endpoint else {
-        return Err(Failure::Call("could not get REST client: webhook configuration must have either service or URL".into()));
+        return Err(Failure::Call(400, "could not get REST client: webhook configuration must have either service or URL".into()));
     };
     let uid = uuid::Uuid::new_v4().to_string();
     let review = review::request(&uid, version, request, found, shown);
     let limits = Limits { timeout: hook.timeout, announced: true, bytes: BYTES };
-    let answer = webhooks.post(endpoint, &review, limits).await.map_err(|e| Failure::Call(format!("failed to call webhook: {e}")))?;
-    let response = review::response(&answer, version, &uid, mutating).map_err(Failure::Call)?;
+    let answer = webhooks.post(endpoint, &review, limits).await.map_err(|e| Failure::Call(503, format!("failed to call webhook: {e}")))?;
+    let response = review::response(&answer, version, &uid, mutating).map_err(|why| Failure::Call(503, why))?;
     for (key, text) in &response.annotations {
         request.warnings.annotate(format!("{}/{key}", hook.name), text.as_str());
     }

@@ -10,6 +10,7 @@ use super::expressions::Seen;
 use super::matching::{Asked, Match};
 use super::rounds::Which;
 use super::{Plugin, Request, versions};
+use crate::metrics::Answered;
 use crate::webhook::Webhooks;
 use async_trait::async_trait;
 use call::Failure;
@@ -17,6 +18,7 @@ use hook::{Hook, Hooks};
 use meta::ApiError;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Those who decide about writes are not asked about themselves.
 fn exempt(request: &Request<'_>) -> bool {
@@ -55,6 +57,11 @@ async fn applies(hook: &Hook, request: &Request<'_>, object: &Value, old: Option
 struct Shown {
     object: Option<Value>,
     old: Option<Value>,
+}
+
+fn observe(request: &Request<'_>, hook: &Hook, ty: &str, failure: Option<&Failure>, began: Instant) {
+    let answered = failure.map_or(Answered::Yes, |failure| failure.answered(hook));
+    request.server.inner.metrics.deciders.webhook(&hook.name, ty, request.operation, answered, began.elapsed());
 }
 
 impl Mutating {
@@ -102,14 +109,16 @@ impl Plugin for Mutating {
                 continue;
             }
             asked_any = true;
+            let began = Instant::now();
             let result = self.one(hook, request, &found, shown, object).await;
+            observe(request, hook, "admit", result.as_ref().err(), began);
             let changed = matches!(result, Ok(true));
             request.rounds.ran(Which::Webhooks, &hook.id, changed, hook.reinvocable);
             let told = json!({"configuration": hook.configuration, "webhook": hook.name, "mutated": changed});
             request.warnings.annotate(format!("mutation.webhook.admission.k8s.io/round_{round}_index_{index}"), told.to_string());
             match result {
                 Ok(_) => {}
-                Err(Failure::Call(why)) if hook.ignores_failure => {
+                Err(Failure::Call(_, why)) if hook.ignores_failure => {
                     tracing::warn!(webhook = %hook.name, error = %why, "a webhook could not be asked; it is passed over");
                     let key = format!("failed-open.mutation.webhook.admission.k8s.io/round_{round}_index_{index}");
                     request.warnings.annotate(key, hook.name.as_str());
@@ -148,13 +157,18 @@ impl Plugin for Validating {
                 calls.push((hook, found, shown));
             }
         }
-        let asked = calls.iter().map(|(hook, found, shown)| call::ask(&self.webhooks, hook, request, found, shown, false));
-        let answers = futures::future::join_all(asked).await;
+        let ask = async |hook: &Hook, found: &Match, shown: &Shown| {
+            let began = Instant::now();
+            let answer = call::ask(&self.webhooks, hook, request, found, shown, false).await;
+            observe(request, hook, "validating", answer.as_ref().err(), began);
+            answer
+        };
+        let answers = futures::future::join_all(calls.iter().map(|(hook, found, shown)| ask(hook, found, shown))).await;
         let mut refused = None;
         for (index, ((hook, ..), answer)) in calls.iter().zip(answers).enumerate() {
             match answer {
                 Ok(_) => {}
-                Err(Failure::Call(why)) if hook.ignores_failure => {
+                Err(Failure::Call(_, why)) if hook.ignores_failure => {
                     tracing::warn!(webhook = %hook.name, error = %why, "a webhook could not be asked; it is passed over");
                     let key = format!("failed-open.validating.webhook.admission.k8s.io/round_0_index_{index}");
                     request.warnings.annotate(key, hook.name.as_str());

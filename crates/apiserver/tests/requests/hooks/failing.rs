@@ -51,6 +51,19 @@ async fn a_webhook_that_is_down_or_not_to_be_trusted_fails_closed_or_open() {
     s.delete(&format!("{VALIDATING}/stranger"), Value::Null).await.expect(200);
     s.validating("down", json!([hook("down.example.com", down, create(), json!({"failurePolicy": "Ignore"}))])).await;
     s.post(MAPS, map("a", json!({}))).await.expect(201);
+
+    // All of it is counted.
+    let counted = s.metrics().await;
+    let name = |name: &str| format!("name=\"{name}.example.com\",operation=\"CREATE\"");
+    for line in [
+        format!("webhook_rejection_count{{error_type=\"calling_webhook_error\",{},rejection_code=\"503\",type=\"admit\"}} 1", name("down")),
+        format!("webhook_request_total{{code=\"503\",{},rejected=\"true\",type=\"validating\"}} 1", name("stranger")),
+        format!("webhook_request_total{{code=\"503\",{},rejected=\"false\",type=\"validating\"}} 1", name("down")),
+        "webhook_fail_open_count{name=\"down.example.com\",type=\"validating\"} 1".into(),
+        format!("webhook_admission_duration_seconds_count{{{},rejected=\"true\",type=\"admit\"}} 1", name("down")),
+    ] {
+        assert!(counted.contains(&format!("apiserver_admission_{line}\n")), "{line}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

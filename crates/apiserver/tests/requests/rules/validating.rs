@@ -150,6 +150,11 @@ async fn errors_deny_or_are_passed_over_as_the_failure_policy_says() {
         }
         s.delete(&format!("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/{name}"), Value::Null).await.expect(200);
     }
+    let counted = s.metrics().await;
+    for (action, name) in [("deny", "fail"), ("allow", "ignore")] {
+        let labels = format!("enforcement_action=\"{action}\",error_type=\"invalid_error\",policy=\"{name}\"");
+        assert!(counted.contains(&format!("apiserver_validating_admission_policy_check_total{{{labels}")), "{labels}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
