@@ -2,10 +2,14 @@
 
 use super::AUTHENTICATED;
 use super::front_proxy::FrontProxy;
+use super::tokens::EXTRA;
 use crate::authenticator::{Authenticator, PeerCertificates};
+use crate::discovery::hex;
 use crate::user::User;
 use async_trait::async_trait;
 use meta::ApiError;
+use sha2::{Digest, Sha256};
+use x509_parser::der_parser::oid;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// The chain itself was verified by the listener, once per connection; connections outlive certificates, so
@@ -22,12 +26,14 @@ impl Authenticator for Certificates {
         let (_, certificate) = X509Certificate::from_der(leaf).map_err(|_| ApiError::unauthorized("Unauthorized"))?;
         match &self.front_proxy {
             Some(proxy) if proxy.claims(&certificate) => Ok(proxy.user(chain, &certificate, &parts.headers)),
-            _ => user_of(&certificate).map(Some),
+            _ => user_of(leaf, &certificate).map(Some),
         }
     }
 }
 
-fn user_of(certificate: &X509Certificate<'_>) -> Result<User, ApiError> {
+fn user_of(leaf: &[u8], certificate: &X509Certificate<'_>) -> Result<User, ApiError> {
+    // Where Kubernetes' own identifiers lie in certificates, a user's UID.
+    let uid = oid!(1.3.6.1.4.1.57683.2);
     let refused = || ApiError::unauthorized("Unauthorized");
     if !certificate.validity().is_valid() {
         return Err(refused());
@@ -40,6 +46,13 @@ fn user_of(certificate: &X509Certificate<'_>) -> Result<User, ApiError> {
     let mut user = User::new(name, &[]);
     user.groups = subject.iter_organization().filter_map(|o| o.as_str().ok()).map(str::to_string).collect();
     user.groups.push(AUTHENTICATED.into());
+    let mut uids = subject.iter().flat_map(|part| part.iter()).filter(|a| *a.attr_type() == uid);
+    if let Some(found) = uids.next() {
+        let text = found.as_str().ok().filter(|text| !text.is_empty() && uids.next().is_none());
+        user.uid = text.ok_or_else(refused)?.to_string();
+    }
+    let id = format!("X509SHA256={}", hex(&Sha256::digest(leaf)));
+    user.extra.insert(format!("{EXTRA}credential-id"), vec![id]);
     Ok(user)
 }
 
@@ -77,6 +90,7 @@ mod tests {
         let key = KeyPair::generate().unwrap();
         let user = ask(params.self_signed(&key).unwrap().der()).await.unwrap().unwrap();
         assert_eq!((user.name.as_str(), user.groups), ("system:node:n1", vec!["system:nodes".to_string(), AUTHENTICATED.into()]));
+        assert!(user.extra["authentication.kubernetes.io/credential-id"][0].starts_with("X509SHA256="));
         params.not_after = rcgen::date_time_ymd(2001, 1, 1);
         assert_eq!(ask(params.self_signed(&key).unwrap().der()).await.unwrap_err().code, 401);
         assert_eq!(ask(b"nonsense").await.unwrap_err().code, 401);
