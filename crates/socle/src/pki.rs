@@ -3,10 +3,11 @@
 
 use crate::layout::Layout;
 use anyhow::Context;
+use controllers::certificates::{Request, Signer};
 use nix::fcntl::{Flock, FlockArg};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
+    PublicKeyData, SanType,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -52,7 +53,7 @@ impl Authority {
         if !key.exists() {
             let pair = KeyPair::generate()?;
             let mut params = CertificateParams::default();
-            params.distinguished_name = name(common_name, &[]);
+            params.distinguished_name = name(common_name);
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
             valid(&mut params, CA_DAYS);
@@ -127,7 +128,7 @@ impl Pki {
     /// For a server that goes by these names and addresses.
     pub fn server(&self, common_name: &str, names: &[String], addresses: &[IpAddr]) -> anyhow::Result<Leaf> {
         let mut params = CertificateParams::new(names.to_vec())?;
-        params.distinguished_name = name(common_name, &[]);
+        params.distinguished_name = name(common_name);
         params.subject_alt_names.extend(addresses.iter().map(|ip| SanType::IpAddress(*ip)));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.main.sign(params)
@@ -135,10 +136,18 @@ impl Pki {
 
     /// For a client that the API server knows as `user` of `groups`.
     pub fn client(&self, user: &str, groups: &[&str]) -> anyhow::Result<Leaf> {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = name(user, groups);
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.main.sign(params)
+        // By the signer of requests: rcgen keeps one organization only.
+        let pair = KeyPair::generate()?;
+        let request = Request::named(user, groups, pair.subject_public_key_info());
+        let signer = Signer::new(&self.main.pem, &self.main.key_pem)?;
+        let certificate = signer.sign(&request, &["digital signature".into(), "client auth".into()], None)?;
+        let der = pem::parse(&certificate)?.into_contents().into();
+        Ok(Leaf {
+            certificate,
+            key: pair.serialize_pem(),
+            chain: vec![der, self.main.certificate.clone()],
+            secret: PrivatePkcs8KeyDer::from(pair.serialize_der()).into(),
+        })
     }
 
     /// The name in the front proxy's certificate.
@@ -147,7 +156,7 @@ impl Pki {
     /// By what servers behind the API server know it.
     pub fn front_proxy_client(&self) -> anyhow::Result<apiserver::aggregation::ClientIdentity> {
         let mut params = CertificateParams::default();
-        params.distinguished_name = name(Self::FRONT_PROXY, &[]);
+        params.distinguished_name = name(Self::FRONT_PROXY);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let leaf = self.front_proxy.sign(params)?;
         Ok(apiserver::aggregation::ClientIdentity { chain: leaf.chain, key: leaf.secret })
@@ -174,11 +183,8 @@ impl Pki {
     }
 }
 
-fn name(common_name: &str, organizations: &[&str]) -> DistinguishedName {
+fn name(common_name: &str) -> DistinguishedName {
     let mut name = DistinguishedName::new();
-    for organization in organizations {
-        name.push(DnType::OrganizationName, *organization);
-    }
     name.push(DnType::CommonName, common_name);
     name
 }
@@ -242,4 +248,26 @@ current-context: socle
         encode(&leaf.key)
     );
     write(path, text.as_bytes(), 0o600)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use x509_parser::prelude::{FromDer, X509Certificate};
+
+    #[test]
+    fn a_client_belongs_to_all_its_groups() {
+        let dir = tempfile::tempdir().unwrap();
+        let pki = Pki::open(&Layout::new(dir.path())).unwrap();
+        let leaf = pki.client("jane", &["developers", "operators", "system:masters"]).unwrap();
+        let (_, parsed) = X509Certificate::from_der(leaf.certificate_der()).unwrap();
+        let organizations: Vec<&str> = parsed.subject().iter_organization().map(|o| o.as_str().unwrap()).collect();
+        assert_eq!(organizations, ["developers", "operators", "system:masters"]);
+        assert_eq!(parsed.subject().iter_common_name().next().unwrap().as_str().unwrap(), "jane");
+        let mut roots = RootCertStore::empty();
+        roots.add(pki.main.certificate.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        verifier.verify_client_cert(leaf.certificate_der(), &[], rustls::pki_types::UnixTime::now()).unwrap();
+    }
 }

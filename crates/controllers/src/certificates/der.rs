@@ -2,6 +2,7 @@
 
 pub const SEQUENCE: u8 = 0x30;
 pub const OCTETS: u8 = 0x04;
+pub const UTF8: u8 = 0x0c;
 const BITS: u8 = 0x03;
 
 pub fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {

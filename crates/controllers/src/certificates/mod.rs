@@ -7,6 +7,7 @@ mod der;
 mod request;
 mod signer;
 
+pub use request::Request;
 pub use signer::{Signer, SignerError};
 
 use crate::Context;
@@ -17,7 +18,6 @@ use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateS
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
-use request::Request;
 use std::sync::Arc;
 use std::time::Duration;
 

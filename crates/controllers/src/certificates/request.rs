@@ -1,5 +1,6 @@
 //! What is asked for: the request as it was written, and what each of the signers insists on.
 
+use super::der;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::cri_attributes::ParsedCriAttribute;
@@ -28,6 +29,26 @@ pub struct Request {
 }
 
 impl Request {
+    /// For who goes by that name and belongs to all these organizations. `public_key`: as certificates have it.
+    pub fn named(common_name: &str, organizations: &[&str], public_key: Vec<u8>) -> Self {
+        const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
+        const ORGANIZATION: &[u8] = &[0x55, 0x04, 0x0a];
+        const SET: u8 = 0x31;
+        let part = |id: &[u8], text: &str| {
+            let text = der::tagged(der::UTF8, text.as_bytes());
+            der::tagged(SET, &der::sequence(&[&der::tagged(0x06, id), &text]))
+        };
+        let mut subject: Vec<u8> = organizations.iter().flat_map(|o| part(ORGANIZATION, o)).collect();
+        subject.extend(part(COMMON_NAME, common_name));
+        Self {
+            subject: der::sequence(&[&subject]),
+            public_key,
+            common_name: common_name.into(),
+            organizations: organizations.iter().map(|o| (*o).to_string()).collect(),
+            ..Self::default()
+        }
+    }
+
     /// From PEM; the request must be signed with its own key.
     pub fn parse(pem: &[u8]) -> Result<Self, String> {
         const TYPE: &str = "PEM block type must be CERTIFICATE REQUEST";
