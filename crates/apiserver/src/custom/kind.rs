@@ -1,9 +1,9 @@
 //! One version of a custom resource, as the machinery knows all kinds.
 
 use super::path::Path;
-use super::rules::Rules;
 use super::{defaulting, shape};
 use jiff::Timestamp;
+use kinds::apiextensions::validations::Rules;
 use kinds::apiextensions::values;
 use kinds::{Column, Kind, Names, ScalePaths, Scope, StoredAs, Subresource};
 use meta::field::{FieldError, FieldErrorType};

@@ -6,7 +6,6 @@ mod defaulting;
 mod kind;
 mod names;
 pub(crate) mod path;
-mod rules;
 mod shape;
 
 pub use kind::CustomKind;

@@ -1,7 +1,9 @@
 //! Whether the defaults of a schema are right by the schema itself.
 
+use super::validations::Rules;
 use super::values;
 use crate::rules::get;
+use cel::Budget;
 use meta::{FieldErrors, FieldPath, value};
 use serde_json::Value;
 
@@ -46,6 +48,25 @@ fn node(schema: &Value, at: &FieldPath, errors: &mut FieldErrors) {
         if let inner @ Value::Object(_) = get(schema, name) {
             node(inner, &at.child(name), errors);
         }
+    }
+}
+
+/// Whether the defaults are right by the rules of the schema, which can be used.
+pub fn check_rules(schema: &Value, at: &FieldPath, errors: &mut FieldErrors) {
+    rules(schema, at, &mut Budget::new(), errors);
+}
+
+fn rules(schema: &Value, at: &FieldPath, budget: &mut Budget, errors: &mut FieldErrors) {
+    if let Some(default) = schema.get("default").filter(|default| !default.is_null())
+        && let Some(own) = Rules::of_part(schema)
+    {
+        errors.extend(own.check_default(default, &at.child("default"), budget));
+    }
+    for (name, inner) in get(schema, "properties").as_object().into_iter().flatten() {
+        rules(inner, &at.child("properties").key(name), budget, errors);
+    }
+    if let inner @ Value::Object(_) = get(schema, "items") {
+        rules(inner, &at.child("items"), budget, errors);
     }
 }
 

@@ -7,6 +7,7 @@ mod expression_check;
 pub mod expressions;
 mod selectable;
 mod structural;
+pub mod validations;
 pub mod values;
 
 use crate::Kind;

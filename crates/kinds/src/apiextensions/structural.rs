@@ -29,6 +29,9 @@ pub fn check(schema: &Value, at: &FieldPath, errors: &mut FieldErrors) {
     if errors.0.len() == before {
         expression_check::check(schema, at, errors);
     }
+    if errors.0.len() == before {
+        defaults::check_rules(schema, at, errors);
+    }
 }
 
 fn node(schema: &Value, place: Place, at: &FieldPath, errors: &mut FieldErrors) {
@@ -262,6 +265,24 @@ mod tests {
         let mut errors = FieldErrors::new();
         check(&schema, &FieldPath::new("s"), &mut errors);
         if errors.is_empty() { String::new() } else { errors.to_string() }
+    }
+
+    #[test]
+    fn defaults_obey_the_rules_of_their_schema() {
+        let of = |default: i64, rule: &str| {
+            let rules = json!([{"rule": rule, "message": "no"}]);
+            let spec = json!({"type": "object", "default": {"a": default}, "properties": {"a": {"type": "integer"}},
+                "x-kubernetes-validations": rules});
+            errors(json!({"type": "object", "properties": {"spec": spec}}))
+        };
+        assert_eq!(of(3, "self.a > 2"), "");
+        assert_eq!(of(1, "self.a > 2"), "s.properties[spec].default: Invalid value: no");
+        // One that was not there before has to be right as well.
+        assert_eq!(of(1, "self.a == oldSelf.a"), "");
+        let optional = json!([{"rule": "oldSelf.hasValue()", "optionalOldSelf": true, "message": "no"}]);
+        let spec = json!({"type": "integer", "default": 1, "x-kubernetes-validations": optional});
+        let told = errors(json!({"type": "object", "properties": {"spec": spec}}));
+        assert_eq!(told, "s.properties[spec].default: Invalid value: 1: no");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The rules of a definition (`x-kubernetes-validations`), over objects.
 
+use super::correlate::{OldItems, Ratchet, old_field};
+use super::expressions::{self, Expression};
 use cel::schema::{self, Declared};
 use cel::{Budget, EvalError, Variables};
-use kinds::apiextensions::correlate::{OldItems, Ratchet, old_field};
-use kinds::apiextensions::expressions::{self, Expression};
 use meta::field::{FieldError, FieldErrorType};
 use meta::{FieldErrors, FieldPath, value};
 use serde_json::Value;
@@ -32,6 +32,11 @@ impl Rules {
         Self::build(schema, schema::declare(schema, true, "selfType").as_ref())
     }
 
+    /// Of a part of a resource.
+    pub fn of_part(schema: &Value) -> Option<Self> {
+        Self::build(schema, schema::declare(schema, value::flag(schema, &["x-kubernetes-embedded-resource"]), "selfType").as_ref())
+    }
+
     fn build(schema: &Value, declared: Option<&Declared>) -> Option<Self> {
         let compile = |rule: &Value| declared.and_then(|declared| expressions::compile(rule, schema, declared));
         let own: Vec<_> = value::items(schema, &["x-kubernetes-validations"]).iter().map(|rule| (rule.clone(), compile(rule))).collect();
@@ -54,11 +59,20 @@ impl Rules {
 
     /// All that is wrong with an object, or with what it became.
     pub fn check(&self, new: &Value, old: Option<&Value>) -> FieldErrors {
-        let mut errors = FieldErrors::new();
-        let mut budget = Budget::new();
         let ratchet = if old.is_some() { Ratchet::new(new, old) } else { Ratchet::NONE };
+        self.check_at(new, old, ratchet, &FieldPath::root(), &mut Budget::new())
+    }
+
+    /// What is wrong with a default, both where it stays and where it is new.
+    pub fn check_default(&self, default: &Value, path: &FieldPath, budget: &mut Budget) -> FieldErrors {
+        let errors = self.check_at(default, Some(default), Ratchet::NONE, path, budget);
+        if errors.0.is_empty() { self.check_at(default, None, Ratchet::NONE, path, budget) } else { errors }
+    }
+
+    fn check_at(&self, new: &Value, old: Option<&Value>, ratchet: Ratchet, path: &FieldPath, budget: &mut Budget) -> FieldErrors {
+        let mut errors = FieldErrors::new();
         // Whoever has no budget left is told so in the errors.
-        let _ = self.at(new, old, ratchet, &FieldPath::root(), &mut budget, &mut errors);
+        let _ = self.at(new, old, ratchet, path, budget, &mut errors);
         errors
     }
 
