@@ -6,6 +6,7 @@ mod device;
 mod device_class;
 mod requests;
 mod resource_slice;
+mod selectors;
 mod shared;
 #[cfg(test)]
 mod tests;

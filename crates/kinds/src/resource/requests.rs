@@ -1,5 +1,6 @@
-//! What a claim asks for. Whether selectors compile is for their evaluator to say.
+//! What a claim asks for.
 
+use super::selectors;
 use super::shared::{few, fully_qualified, opaque, toleration, unique};
 use crate::rules::{self, get};
 use meta::{FieldErrors, FieldPath, validate, value};
@@ -148,6 +149,8 @@ pub fn check_selectors(selectors: &[Value], at: &FieldPath, errors: &mut FieldEr
             errors.required(&here, "");
         } else if value::text(selector, &["cel", "expression"]).len() > EXPRESSION_MAX {
             errors.too_long(&here.child("expression"), EXPRESSION_MAX);
+        } else {
+            selectors::check(value::text(selector, &["cel", "expression"]), &here.child("expression"), errors);
         }
     }
 }
