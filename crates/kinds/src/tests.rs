@@ -242,6 +242,12 @@ fn a_deployment_is_defaulted_checked_and_shown_as_upstream_does() {
         "[spec.replicas: Invalid value: -1: must be greater than or equal to 0, \
          spec.template.metadata.labels: Invalid value: {\"app\":\"db\"}: `selector` does not match template `labels`]"
     );
+    // What is selected by nothing matches nothing.
+    let mut loose = object.clone();
+    loose["spec"].as_object_mut().unwrap().remove("selector");
+    let mismatch = "spec.template.metadata.labels: Invalid value: {\"app\":\"web\"}: `selector` does not match template `labels`";
+    assert_eq!(refused(&kind("apps", "DaemonSet"), loose.clone()), mismatch);
+    assert_eq!(refused(&deployment, loose), format!("[spec.selector: Required value, {mismatch}]"));
     let mut moved = object.clone();
     moved["spec"]["selector"]["matchLabels"]["app"] = "db".into();
     let errors = deployment.validate_update(&moved, &object).to_string();

@@ -74,7 +74,9 @@ pub fn selector_matches(spec: &Value, path: &FieldPath, unreadable: Option<&str>
         }
     };
     let labels = value::at(spec, &["template", "metadata", "labels"]).unwrap_or(&Value::Null);
-    if !selector.is_empty() && !get(spec, "selector").is_null() && !selector.matches_labels(labels) {
+    // A selector that is not there matches nothing, one that is empty everything.
+    let none = get(spec, "selector").is_null();
+    if none || (!selector.is_empty() && !selector.matches_labels(labels)) {
         let at = path.child("template").child("metadata").child("labels");
         errors.invalid(&at, labels.clone(), "`selector` does not match template `labels`");
     }

@@ -87,12 +87,7 @@ impl Kind for StatefulSet {
         }
         for (i, claim) in value::items(spec, &["volumeClaimTemplates"]).iter().enumerate() {
             let at = at.child("volumeClaimTemplates").index(i).child("spec");
-            if value::items(claim, &["spec", "accessModes"]).is_empty() {
-                errors.required(&at.child("accessModes"), "at least 1 access mode is required");
-            }
-            if value::at(claim, &["spec", "resources", "requests", "storage"]).is_none() {
-                errors.required(&at.child("resources[storage]"), "");
-            }
+            errors.extend(persistent_volume_claim::validate_spec(get(claim, "spec"), &at));
         }
         errors
     }
