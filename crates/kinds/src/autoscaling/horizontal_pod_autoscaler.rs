@@ -66,6 +66,15 @@ impl Kind for HorizontalPodAutoscaler {
         errors
     }
 
+    fn validate_create(&self, object: &Value) -> FieldErrors {
+        target_version(object)
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> FieldErrors {
+        let kind = |of: &Value| ["apiVersion", "kind"].map(|name| value::text(of, &["spec", "scaleTargetRef", name]).to_string());
+        if kind(new) == kind(old) { FieldErrors::new() } else { target_version(new) }
+    }
+
     fn validate_status(&self, new: &Value, _old: &Value) -> FieldErrors {
         let mut errors = FieldErrors::new();
         rules::not_negative(get(new, "status"), &["currentReplicas", "desiredReplicas"], &path("status"), &mut errors);
@@ -114,10 +123,26 @@ pub fn reference(reference: &Value, at: &FieldPath, errors: &mut FieldErrors) {
             text => rules::messages(validate::path_segment(text, false), text, &at.child(name), errors),
         }
     }
+}
+
+/// `group/version`, or a version alone.
+pub fn version(reference: &Value, at: &FieldPath, errors: &mut FieldErrors) {
     let version = value::text(reference, &["apiVersion"]);
     if version.matches('/').count() > 1 {
         errors.invalid(&at.child("apiVersion"), version, &format!("unexpected GroupVersion string: {version}"));
     }
+}
+
+/// Nothing of the core group has a scale, but for one. Checked of what is new.
+pub fn target_version(object: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let (target, at) = (get(get(object, "spec"), "scaleTargetRef"), path("spec.scaleTargetRef"));
+    version(target, &at, &mut errors);
+    let found = value::text(target, &["apiVersion"]);
+    if errors.is_empty() && !found.contains('/') && value::text(target, &["kind"]) != "ReplicationController" {
+        errors.invalid(&at.child("apiVersion"), found, "apiVersion must specify API group");
+    }
+    errors
 }
 
 fn scaling_rules(rules: &Value, at: &FieldPath, errors: &mut FieldErrors) {

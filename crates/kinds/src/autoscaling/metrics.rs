@@ -1,6 +1,7 @@
 //! What an autoscaler measures: its checks, and its short form in tables.
 
-use super::horizontal_pod_autoscaler::reference;
+use super::horizontal_pod_autoscaler::{reference, version};
+use crate::core::resource_names;
 use crate::rules::{self, get};
 use meta::{FieldErrors, FieldPath, Quantity, validate, value};
 use serde_json::Value;
@@ -26,7 +27,7 @@ pub fn validate(metric: &Value, at: &FieldPath, errors: &mut FieldErrors) {
     }
     let expected = field_of(ty);
     if expected.is_none() {
-        errors.not_supported(&at.child("type"), ty, &SOURCES.map(|(name, _)| name));
+        errors.not_supported(&at.child("type"), ty, &["ContainerResource", "External", "Object", "Pods", "Resource"]);
     }
     let present: Vec<&str> = SOURCES.iter().map(|(_, field)| *field).filter(|field| metric.get(field).is_some()).collect();
     if let Some(first) = present.first() {
@@ -47,7 +48,10 @@ fn source(field: &str, source: &Value, at: &FieldPath, errors: &mut FieldErrors)
     let target_at = at.child("target");
     let has = |name: &str| target.get(name).is_some();
     match field {
-        "object" => reference(get(source, "describedObject"), &at.child("describedObject"), errors),
+        "object" => {
+            reference(get(source, "describedObject"), &at.child("describedObject"), errors);
+            version(get(source, "describedObject"), &at.child("describedObject"), errors);
+        }
         "containerResource" => match value::text(source, &["container"]) {
             "" => errors.required(&at.child("container"), "must specify a container"),
             name => rules::messages(validate::dns_label(name, false), name, &at.child("container"), errors),
@@ -55,8 +59,10 @@ fn source(field: &str, source: &Value, at: &FieldPath, errors: &mut FieldErrors)
         _ => {}
     }
     if matches!(field, "resource" | "containerResource") {
-        if value::text(source, &["name"]).is_empty() {
-            errors.required(&at.child("name"), "must specify a resource name");
+        match value::text(source, &["name"]) {
+            "" => errors.required(&at.child("name"), "must specify a resource name"),
+            name if field == "containerResource" => resource_names::container(name, &at.child("name"), errors),
+            _ => {}
         }
     } else {
         match value::text(source, &["metric", "name"]) {

@@ -1,6 +1,6 @@
 //! The first version, which knows processor load only. What it has no fields for travels in annotations.
 
-use super::horizontal_pod_autoscaler::{columns, reference, row};
+use super::horizontal_pod_autoscaler::{self as v2, columns, row};
 use crate::kind::built_in;
 use crate::rules::{self, get, path};
 use crate::{Column, Kind, Names, Scope, StoredAs, Subresource};
@@ -30,23 +30,17 @@ impl Kind for HorizontalPodAutoscaler {
         value::default(object, &["spec", "minReplicas"], 1);
     }
 
+    /// By the rules of what it stands for.
     fn validate(&self, object: &Value) -> FieldErrors {
-        let mut errors = FieldErrors::new();
-        let (spec, at) = (get(object, "spec"), path("spec"));
-        let (min, max) = (value::int(spec, &["minReplicas"]), value::int(spec, &["maxReplicas"]).unwrap_or(0));
-        if let Some(min) = min.filter(|min| *min < 1) {
-            errors.invalid(&at.child("minReplicas"), min, "must be greater than or equal to 1");
-        }
-        if max == 0 {
-            errors.required(&at.child("maxReplicas"), "must be set and greater than 0");
-        } else if min.is_some_and(|min| max < min) {
-            errors.invalid(&at.child("maxReplicas"), max, "must be greater than or equal to `minReplicas`");
-        }
-        reference(get(spec, "scaleTargetRef"), &at.child("scaleTargetRef"), &mut errors);
-        if let Some(target) = value::int(spec, &["targetCPUUtilizationPercentage"]).filter(|n| *n < 1) {
-            errors.invalid(&at.child("targetCPUUtilizationPercentage"), target, "must be greater than 0");
-        }
-        errors
+        v2::HorizontalPodAutoscaler.validate(&stored(object))
+    }
+
+    fn validate_create(&self, object: &Value) -> FieldErrors {
+        v2::HorizontalPodAutoscaler.validate_create(object)
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> FieldErrors {
+        v2::HorizontalPodAutoscaler.validate_update(new, old)
     }
 
     fn validate_status(&self, new: &Value, _old: &Value) -> FieldErrors {
@@ -60,9 +54,7 @@ impl Kind for HorizontalPodAutoscaler {
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        let mut object = object.clone();
-        to_stored(&mut object);
-        row(&object, now)
+        row(&stored(object), now)
     }
 
     fn subresources(&self) -> Vec<Subresource> {
@@ -72,6 +64,13 @@ impl Kind for HorizontalPodAutoscaler {
     fn stored_as(&self) -> Option<StoredAs> {
         Some(StoredAs { group: "autoscaling", version: "v2", to_stored, from_stored })
     }
+}
+
+fn stored(object: &Value) -> Value {
+    let mut object = object.clone();
+    to_stored(&mut object);
+    v2::HorizontalPodAutoscaler.default(&mut object);
+    object
 }
 
 fn take_annotation(object: &mut Value, name: &str) -> Option<Value> {
