@@ -23,10 +23,10 @@ impl Patch {
     pub fn parse(call: &Call<'_>, body: &[u8]) -> Result<(Self, Vec<String>), ApiError> {
         let media = MediaType::parse(call.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default());
         let unsupported = || {
-            let strategic = if call.resource.custom { "" } else { ", application/strategic-merge-patch+json" };
+            let strategic = if call.resource.custom { "" } else { "application/strategic-merge-patch+json, " };
             Err(ApiError::unsupported_media_type(format!(
                 "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, \
-                 application/merge-patch+json, application/apply-patch+yaml{strategic}"
+                 application/merge-patch+json, {strategic}application/apply-patch+yaml"
             )))
         };
         let parse = || meta::decode::parse_json(body);

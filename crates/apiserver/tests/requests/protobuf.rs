@@ -125,3 +125,29 @@ async fn a_typed_client_scales() {
     assert_eq!(code, 200, "{scaled}");
     assert_eq!(s.get(&format!("{uri}/d")).await.expect(200)["spec"]["replicas"], 0);
 }
+
+/// CBOR is a feature that is off in a stock server too.
+#[tokio::test]
+async fn cbor_is_answered_as_by_a_server_that_has_it_off() {
+    let (server, _dir) = server().await;
+    let known = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+    let refused = server.get_as(MAPS, "application/cbor").await.expect(406);
+    assert_eq!(
+        (&refused["reason"], refused["message"].as_str()),
+        (&json!("NotAcceptable"), Some(format!("only the following media types are accepted: {known}").as_str()))
+    );
+    server.get_as(MAPS, "application/cbor, application/json").await.expect_code(200);
+    server.map("a").await;
+    let unknown = "the body of the request was in an unknown format - accepted media types include: ";
+    let patches =
+        "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
+    for (method, uri, content, accepted) in [
+        ("POST", MAPS.to_string(), "application/cbor", known),
+        ("PUT", format!("{MAPS}/a"), "application/cbor", known),
+        ("PATCH", format!("{MAPS}/a?fieldManager=x"), "application/apply-patch+cbor", patches),
+    ] {
+        let refused = server.text(method, &uri, content, "\u{1}".into()).await.expect(415);
+        let told = (refused["reason"].as_str(), refused["message"].as_str());
+        assert_eq!(told, (Some("UnsupportedMediaType"), Some(format!("{unknown}{accepted}").as_str())), "{method}");
+    }
+}
