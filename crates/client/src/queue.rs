@@ -1,7 +1,7 @@
 //! A work queue: keys are handed out once at a time, merged while they wait, and retried with a
 //! back-off of their own (client-go's `workqueue` semantics).
 
-use crate::metrics::{self, Series};
+use crate::metrics::{self, Busy, Series};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
@@ -39,6 +39,14 @@ struct State<T> {
     failures: HashMap<T, u32>,
 }
 
+impl<T: Send> Busy for Inner<T> {
+    fn working(&self) -> (Duration, Duration) {
+        let state = self.state.lock();
+        let each = || state.processing.values().map(Instant::elapsed);
+        (each().sum(), each().max().unwrap_or_default())
+    }
+}
+
 impl<T: Eq + Hash + Clone + Send + 'static> Default for Queue<T> {
     fn default() -> Self {
         Self::new()
@@ -55,7 +63,10 @@ impl<T: Eq + Hash + Clone + Send + 'static> Queue<T> {
     pub(crate) fn name(&self, name: &str) {
         if let Some(series) = metrics::queue(name) {
             series.depth.set(i64::try_from(self.inner.state.lock().order.len()).unwrap_or(i64::MAX));
-            let _ = self.inner.series.set(series);
+            if self.inner.series.set(series).is_ok() {
+                let queue: Arc<dyn Busy> = self.inner.clone();
+                metrics::watch(name, Arc::downgrade(&queue));
+            }
         }
     }
 
@@ -170,6 +181,23 @@ mod tests {
         assert_eq!(queue.next().await, "a");
         queue.done(&"a");
         assert!(queue.next().now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_queue_tells_what_it_is_working_on() {
+        let queue = Queue::new();
+        queue.name("busy");
+        queue.add("a");
+        queue.next().await;
+        assert!(queue.inner.working().0 >= queue.inner.working().1);
+        let shown = |name: &str| {
+            let families = prometheus::default_registry().gather();
+            let metrics = families.iter().filter(|f| f.name() == name).flat_map(|f| f.get_metric());
+            metrics.filter(|m| m.get_label().iter().any(|l| l.value() == "busy")).map(|m| m.get_gauge().get_value()).next()
+        };
+        assert!(shown("workqueue_unfinished_work_seconds").is_some_and(|s| s > 0.0));
+        queue.done(&"a");
+        assert_eq!(shown("workqueue_longest_running_processor_seconds"), Some(0.0));
     }
 
     #[tokio::test]
