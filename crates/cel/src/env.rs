@@ -17,6 +17,7 @@ pub struct Environment {
     variables: BTreeMap<String, Type>,
     objects: BTreeMap<String, Arc<ObjectType>>,
     open: Option<String>,
+    bindings: bool,
 }
 
 impl Environment {
@@ -49,6 +50,13 @@ impl Environment {
         self
     }
 
+    /// Expressions may name a value once and use it often: `cel.bind(x, value, x + x)`.
+    #[must_use]
+    pub fn with_bindings(mut self) -> Self {
+        self.bindings = true;
+        self
+    }
+
     pub(crate) fn is_open(&self, name: &str) -> bool {
         self.open.as_ref().is_some_and(|open| name.strip_prefix(open.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
     }
@@ -67,7 +75,7 @@ impl Environment {
         // No expression is nested deeper than it has signs that nest.
         let signs = source.bytes().filter(|b| b"([{?.+-*/%<>=!".contains(b)).count();
         evaluate::with_stack(2 * signs, || {
-            let expr = parser::parse(source).map_err(one)?;
+            let expr = parser::parse(source, self.bindings).map_err(one)?;
             let root = check::check(self, &expr).map_err(|issues| CompileError::new(source, issues))?;
             Ok(Program { variables: self.variables.clone(), root, depth: usize::from(expr.depth) })
         })

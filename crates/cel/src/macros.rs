@@ -1,4 +1,5 @@
-//! What looks like a function and is none: `has`, the loops, `optMap`. (`cel.bind` is not among Kubernetes' libraries.)
+//! What looks like a function and is none: `has`, the loops, `optMap`. `cel.bind` is there where the environment
+//! has it: of Kubernetes' expressions only those that select devices know it.
 
 use crate::ast::{Expr, ExprKind, Fold};
 use crate::error::Issue;
@@ -22,7 +23,7 @@ pub fn global(at: u32, name: &str, mut args: Vec<Expr>) -> Result<Expr, Issue> {
     Ok(Expr::call(at, name, args))
 }
 
-pub fn member(at: u32, name: &str, target: Expr, args: Vec<Expr>) -> Result<Expr, Issue> {
+pub fn member(at: u32, name: &str, target: Expr, args: Vec<Expr>, bindings: bool) -> Result<Expr, Issue> {
     let count = args.len();
     let mut args = args.into_iter();
     let mut next = || args.next().unwrap_or_else(|| Expr::bool(at, false));
@@ -61,6 +62,12 @@ pub fn member(at: u32, name: &str, target: Expr, args: Vec<Expr>) -> Result<Expr
         ("sortBy", 2) => {
             let var = variable(next())?;
             Ok(sort_by(at, target, var, next()))
+        }
+        ("bind", 3) if bindings && matches!(&target.kind, ExprKind::Ident(name) if name == "cel") => {
+            let Expr { kind: ExprKind::Ident(var), .. } = next() else {
+                return Err(Issue::new(at, "cel.bind() variable names must be simple identifiers"));
+            };
+            Ok(bind(at, &var, next(), next()))
         }
         ("optMap" | "optFlatMap", 2) => {
             let Expr { kind: ExprKind::Ident(var), .. } = next() else {

@@ -30,13 +30,13 @@ pub const RESERVED: [&str; 17] = [
     "while",
 ];
 
-pub fn parse(source: &str) -> Result<Expr, Issue> {
+pub fn parse(source: &str, bindings: bool) -> Result<Expr, Issue> {
     let chars: Vec<char> = source.chars().take(LENGTH + 1).collect();
     if chars.len() > LENGTH {
         let size = source.chars().count();
         return Err(Issue::new(0, format!("expression code point size exceeds limit: size: {size}, limit {LENGTH}")));
     }
-    let mut parser = Parser { tokens: tokens(&chars)?, next: 0, depth: 0 };
+    let mut parser = Parser { tokens: tokens(&chars)?, next: 0, depth: 0, bindings };
     let expr = parser.expr()?;
     match parser.peek() {
         Token::End => Ok(expr),
@@ -48,6 +48,8 @@ struct Parser {
     tokens: Vec<(u32, Token)>,
     next: usize,
     depth: u32,
+    /// Whether there is `cel.bind`.
+    bindings: bool,
 }
 
 type Parsed = Result<Expr, Issue>;
@@ -188,7 +190,7 @@ impl Parser {
                 let field = self.name()?;
                 if !optional && let Some(at) = self.take("(") {
                     let args = self.list(")", Self::expr)?;
-                    expr = macros::member(at, &field, expr, args)?;
+                    expr = macros::member(at, &field, expr, args, self.bindings)?;
                 } else {
                     expr = Expr::new(at, ExprKind::Select { operand: Box::new(expr), field, test: false, optional });
                 }

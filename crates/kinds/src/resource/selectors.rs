@@ -33,7 +33,7 @@ static SIZES: LazyLock<Option<Declared>> = LazyLock::new(|| {
 });
 
 pub fn check(source: &str, at: &FieldPath, errors: &mut FieldErrors) {
-    let environment = Environment::new().with_variable("device", DEVICE.clone());
+    let environment = Environment::new().with_bindings().with_variable("device", DEVICE.clone());
     let program = match environment.compile(source) {
         Ok(program) => program,
         Err(error) => return errors.invalid(at, source, &format!("compilation failed: {error}")),
