@@ -359,7 +359,8 @@ fn a_definition_remembers_the_versions_it_stored_in() {
 fn a_certificate_request_is_stamped_and_decided_once() {
     use base64::Engine;
     let request = kind("certificates.k8s.io", "CertificateSigningRequest");
-    let pem = base64::engine::general_purpose::STANDARD.encode("-----BEGIN CERTIFICATE REQUEST-----\n");
+    let signed = rcgen::CertificateParams::default().serialize_request(&rcgen::KeyPair::generate().unwrap()).unwrap();
+    let pem = base64::engine::general_purpose::STANDARD.encode(signed.pem().unwrap());
     let mut old = serde_json::json!({"metadata": {"name": "r"}, "spec": {
         "request": pem, "signerName": "example.com/s", "usages": ["client auth"], "username": "somebody-else"}});
     request.prepare_create(&mut old);
@@ -367,6 +368,9 @@ fn a_certificate_request_is_stamped_and_decided_once() {
     assert_eq!(old["spec"]["username"], "me");
     assert!(old["spec"].get("extra").is_none());
     assert_eq!(request.validate(&old).0, []);
+    let mut empty = old.clone();
+    empty["spec"]["request"] = base64::engine::general_purpose::STANDARD.encode("-----BEGIN CERTIFICATE REQUEST-----\n").into();
+    assert!(request.validate(&empty).to_string().ends_with("PEM block type must be CERTIFICATE REQUEST"));
     let Some(Subresource::Update { prepare, validate, .. }) = request.subresources().into_iter().find(|s| s.name() == "approval") else {
         panic!("approval is a subresource")
     };
@@ -379,4 +383,20 @@ fn a_certificate_request_is_stamped_and_decided_once() {
     assert!(validate(&old, &new).to_string().contains("updates may not remove a condition of type \"Approved\""));
     assert_eq!(request.row(&new, jiff::Timestamp::now())[5], "Approved");
     assert!(!request.validate_status(&new, &old).is_empty(), "the status cannot approve");
+}
+
+#[test]
+fn an_autoscaler_names_the_group_of_what_it_scales() {
+    for (version, kind) in
+        builtin().into_iter().filter(|k| k.names().kind == "HorizontalPodAutoscaler").map(|k| (k.names().version.clone(), k))
+    {
+        let scaler = |target: Value| serde_json::json!({"metadata": {"name": "a"}, "spec": {"maxReplicas": 3, "scaleTargetRef": target}});
+        let deployment = |api: &str| scaler(serde_json::json!({"apiVersion": api, "kind": "Deployment", "name": "d"}));
+        assert_eq!(refused(&kind, deployment("apps/v1")), "", "{version}");
+        let wrong = refused(&kind, deployment("v1"));
+        assert_eq!(wrong, "spec.scaleTargetRef.apiVersion: Invalid value: \"v1\": apiVersion must specify API group", "{version}");
+        assert_eq!(refused(&kind, scaler(serde_json::json!({"apiVersion": "v1", "kind": "ReplicationController", "name": "r"}))), "");
+        // One that is there already stays.
+        assert_eq!(kind.validate_update(&deployment("v1"), &deployment("v1")).0, []);
+    }
 }

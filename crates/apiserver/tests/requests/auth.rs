@@ -178,7 +178,7 @@ async fn certificate_requests_are_answered_by_those_who_may() {
     let now = server.soon(user("jane"), "PUT", &approval, &[], approved).await.expect(200);
     assert_eq!(now["status"]["conditions"][0]["type"], "Approved");
     let mut signed = now.clone();
-    signed["status"]["certificate"] = json!(STANDARD.encode("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"));
+    signed["status"]["certificate"] = json!(STANDARD.encode(rcgen::generate_simple_self_signed(Vec::new()).unwrap().cert.pem()));
     let refused = server.as_user(user("jane"), "PUT", &format!("{CSRS}/one/status"), signed).await.expect(403);
     assert!(refused["message"].as_str().unwrap().contains("not permitted to sign"), "{refused}");
 }

@@ -1,5 +1,6 @@
 //! A request for a certificate: who asks is written by the server, who answers needs `approval` and `status`.
 
+use super::pem::{check_certificates, check_request};
 use crate::kind::built_in;
 use crate::rules::{self, get, path};
 use crate::{Column, Kind, Names, Scope, Subresource, table};
@@ -70,8 +71,8 @@ impl Kind for CertificateSigningRequest {
         let (spec, at) = (get(object, "spec"), path("spec"));
         let request = value::text(spec, &["request"]);
         let pem = STANDARD.decode(request).unwrap_or_default();
-        if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE REQUEST-----") {
-            errors.invalid(&at.child("request"), request, "PEM block type must be CERTIFICATE REQUEST");
+        if let Err(why) = check_request(&pem) {
+            errors.invalid(&at.child("request"), request, &why);
         }
         let usages = value::items(spec, &["usages"]);
         if usages.is_empty() {
@@ -136,8 +137,11 @@ impl Kind for CertificateSigningRequest {
             errors.forbidden(&path("status.certificate"), "updates may not modify existing certificate content");
         }
         let pem = STANDARD.decode(certificate(new)).unwrap_or_default();
-        if !certificate(new).is_empty() && !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
-            errors.invalid(&path("status.certificate"), "<certificate data>", "must contain at least one CERTIFICATE PEM block");
+        if !certificate(new).is_empty()
+            && certificate(new) != certificate(old)
+            && let Err(why) = check_certificates(&pem)
+        {
+            errors.invalid(&path("status.certificate"), "<certificate data>", &why);
         }
         errors
     }

@@ -1,6 +1,7 @@
 //! certificates.k8s.io/v1: asking for a certificate.
 
 mod certificate_signing_request;
+mod pem;
 
 use crate::Kind;
 use std::sync::Arc;
