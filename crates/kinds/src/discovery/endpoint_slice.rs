@@ -38,6 +38,35 @@ impl Kind for EndpointSlice {
         }
     }
 
+    fn prepare_create(&self, object: &mut Value) {
+        drop_topology(object);
+    }
+
+    fn prepare_update(&self, new: &mut Value, old: &Value) {
+        if get(new, "endpoints") != get(old, "endpoints") {
+            drop_topology(new);
+        }
+    }
+
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        const OURS: [&str; 2] = ["endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"];
+        let mut warnings = Vec::new();
+        if old.is_none() && value::text(object, &["addressType"]) == "FQDN" {
+            warnings.push("spec.addressType: FQDN endpoints are deprecated".into());
+        }
+        // Controllers write what they were told, and wrote it right.
+        if OURS.contains(&value::text(object, &["metadata", "labels", "endpointslice.kubernetes.io/managed-by"])) {
+            return warnings;
+        }
+        for (i, endpoint) in value::items(object, &["endpoints"]).iter().enumerate() {
+            for (j, address) in value::items(endpoint, &["addresses"]).iter().enumerate() {
+                let at = path("endpoints").index(i).child("addresses").index(j);
+                warnings.extend(rules::ip_warnings(address.as_str().unwrap_or_default(), &at));
+            }
+        }
+        warnings
+    }
+
     fn validate(&self, object: &Value) -> FieldErrors {
         let mut errors = FieldErrors::new();
         let family = value::text(object, &["addressType"]);
@@ -84,6 +113,13 @@ impl Kind for EndpointSlice {
             table::first_three(&endpoints, "<unset>").into(),
             table::age(object, now).into(),
         ]
+    }
+}
+
+/// A field of the version before, which nobody writes by this one.
+fn drop_topology(object: &mut Value) {
+    for endpoint in value::items_mut(object, &["endpoints"]) {
+        value::remove(endpoint, &["deprecatedTopology"]);
     }
 }
 
