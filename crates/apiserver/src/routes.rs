@@ -44,7 +44,8 @@ pub async fn built_in(context: &Context, query: &Query) -> Result<Response<Body>
         return health::answer(server, query, endpoint, single).await.ok_or_else(ApiError::page_not_found);
     }
     if flow::is_dump(path) {
-        let dump = flow::dump(&server.inner.flow, path).ok_or_else(ApiError::page_not_found)?;
+        let dump =
+            flow::dump(&server.inner.flow, path, !query.text("includeRequestDetails").is_empty()).ok_or_else(ApiError::page_not_found)?;
         return Ok(text(dump, PLAIN));
     }
     let features = &server.inner.operations.features;

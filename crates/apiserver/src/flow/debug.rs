@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 
 const LEVELS: &str = "/debug/api_priority_and_fairness/dump_priority_levels";
 const QUEUES: &str = "/debug/api_priority_and_fairness/dump_queues";
-const LEVEL_COLUMNS: [&str; 9] = [
+const REQUESTS: &str = "/debug/api_priority_and_fairness/dump_requests";
+const LEVEL_COLUMNS: [&str; 10] = [
     "PriorityLevelName",
     "ActiveQueues",
     "IsIdle",
@@ -16,18 +17,34 @@ const LEVEL_COLUMNS: [&str; 9] = [
     "DispatchedRequests",
     "RejectedRequests",
     "TimedoutRequests",
+    "CancelledRequests",
 ];
 const QUEUE_COLUMNS: [&str; 5] = ["PriorityLevelName", "Index", "PendingRequests", "SeatsInUse", "NextDispatchR"];
 
+const REQUEST_COLUMNS: [&str; 10] = [
+    "PriorityLevelName",
+    "FlowSchemaName",
+    "QueueIndex",
+    "RequestIndexInQueue",
+    "FlowDistingsher",
+    "ArriveTime",
+    "InitialSeats",
+    "FinalSeats",
+    "AdditionalLatency",
+    "StartTime",
+];
+const DETAIL_COLUMNS: [&str; 8] = ["UserName", "Verb", "APIPath", "Namespace", "Name", "APIVersion", "Resource", "SubResource"];
+
 pub fn is_dump(path: &str) -> bool {
-    matches!(path, LEVELS | QUEUES)
+    matches!(path, LEVELS | QUEUES | REQUESTS)
 }
 
-/// The table of `path`; none: there is no such table.
-pub fn dump(dispatcher: &Dispatcher, path: &str) -> Option<String> {
+/// The table of `path`; none: there is no such table. `details`: what each request is about, too.
+pub fn dump(dispatcher: &Dispatcher, path: &str, details: bool) -> Option<String> {
     match path {
         LEVELS => Some(levels(dispatcher)),
         QUEUES => Some(queues(dispatcher)),
+        REQUESTS => Some(requests(dispatcher, details)),
         _ => None,
     }
 }
@@ -40,6 +57,7 @@ fn levels(dispatcher: &Dispatcher) -> String {
         let active = if exempt { "<none>".into() } else { level.queues().iter().filter(|(n, ..)| *n > 0).count().to_string() };
         let (seats, waiting) = level.usage();
         let rejected = |reason: &str| schemas().map(|s| s.rejections(reason)).sum::<u64>();
+        let gave_up: u64 = schemas().map(|s| s.gave_up.get_sample_count()).sum();
         vec![
             level.name.clone(),
             active,
@@ -50,6 +68,7 @@ fn levels(dispatcher: &Dispatcher) -> String {
             schemas().map(|s| s.dispatched.get()).sum::<u64>().to_string(),
             (rejected("queue-full") + rejected("concurrency-limit")).to_string(),
             rejected("time-out").to_string(),
+            gave_up.saturating_sub(rejected("time-out")).to_string(),
         ]
     });
     text(&LEVEL_COLUMNS, rows)
@@ -63,6 +82,23 @@ fn queues(dispatcher: &Dispatcher) -> String {
         })
     });
     text(&QUEUE_COLUMNS, rows)
+}
+
+fn requests(dispatcher: &Dispatcher, details: bool) -> String {
+    let columns = if details { [&REQUEST_COLUMNS[..], &DETAIL_COLUMNS[..]].concat() } else { REQUEST_COLUMNS.to_vec() };
+    let table = dispatcher.table.load();
+    let rows = table.levels.iter().flat_map(|level| {
+        level.waiting().into_iter().map(|w| {
+            let since = w.since.to_string();
+            let mut row = vec![level.name.clone(), w.told.schema, w.queue.to_string(), w.index.to_string(), w.told.distinguisher];
+            row.extend([since.clone(), w.seats.to_string(), "0".into(), "0s".into(), since]);
+            if details {
+                row.extend(w.told.request);
+            }
+            row
+        })
+    });
+    text(&columns, rows)
 }
 
 /// Columns parted by commas and aligned.

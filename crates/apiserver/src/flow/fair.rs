@@ -147,6 +147,12 @@ impl<T> Queues<T> {
         }
     }
 
+    /// Who waits: the queue, the place in it, the seats and the item.
+    pub fn waiting(&self) -> impl Iterator<Item = (usize, usize, u32, &T)> {
+        let each = self.queues.iter().enumerate();
+        each.flat_map(|(q, queue)| queue.waiting.iter().enumerate().map(move |(i, w)| (q, i, w.seats, &w.item)))
+    }
+
     /// How many wait in each queue that has ever been used, and the seats taken from it.
     pub fn lengths(&self) -> Vec<(usize, u64, f64)> {
         self.queues.iter().map(|q| (q.waiting.len(), q.executing_seats, q.start)).collect()

@@ -7,6 +7,7 @@ use super::dropped::Dropped;
 use super::fair::{Place, Queues, Shape};
 use super::share::Limits;
 use crate::metrics::FlowSeries;
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -40,8 +41,33 @@ pub struct Level {
     pub dropped: Dropped,
 }
 
+/// What a request that waits belongs to, and what can be told of it.
+pub struct Flow {
+    pub hash: u64,
+    pub told: Told,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    pub schema: String,
+    pub distinguisher: String,
+    /// User, verb, path, namespace, name, group version, resource and subresource.
+    pub request: [String; 8],
+}
+
+/// A request that waits.
+pub struct Waits {
+    pub queue: usize,
+    pub index: usize,
+    pub seats: u32,
+    pub since: Timestamp,
+    pub told: Told,
+}
+
 struct Waiter {
     go: oneshot::Sender<Permit>,
+    told: Told,
+    since: Timestamp,
     series: Arc<FlowSeries>,
     watch: bool,
 }
@@ -120,6 +146,14 @@ impl Level {
         self.queues.lock().lengths()
     }
 
+    /// Who waits now. Requests that run hold their seats and nothing that could be told.
+    pub fn waiting(&self) -> Vec<Waits> {
+        let queues = self.queues.lock();
+        let told =
+            |(queue, index, seats, w): (usize, usize, u32, &Waiter)| Waits { queue, index, seats, since: w.since, told: w.told.clone() };
+        queues.waiting().map(told).collect()
+    }
+
     fn note(&self, wanted: u32) {
         if wanted > self.peak.load(Ordering::Relaxed) {
             self.peak.fetch_max(wanted, Ordering::Relaxed);
@@ -144,13 +178,13 @@ impl Level {
         })
     }
 
-    /// A seat, at once or after waiting no longer than `patience`. `hash`: of the flow.
+    /// A seat, at once or after waiting no longer than `patience`. `flow`: asked for where it has to wait.
     pub async fn admit(
         self: &Arc<Self>,
         series: &Arc<FlowSeries>,
         seats: u32,
         watch: bool,
-        hash: impl FnOnce() -> u64,
+        flow: impl FnOnce() -> Flow,
         patience: Duration,
     ) -> Result<Permit, Rejected> {
         if self.take(seats, false) {
@@ -161,9 +195,11 @@ impl Level {
             return Err(Rejected("concurrency-limit"));
         }
         let (go, mut ready) = oneshot::channel();
+        let Flow { hash, told } = flow();
         let joined = {
             let mut queues = self.queues.lock();
-            let joined = queues.push(hash(), seats, Waiter { go, series: series.clone(), watch });
+            let waiter = Waiter { go, told, since: Timestamp::now(), series: series.clone(), watch };
+            let joined = queues.push(hash, seats, waiter);
             if joined.is_ok() {
                 self.state.fetch_add(1, Ordering::SeqCst);
                 self.note(self.usage().0.saturating_add(u32::try_from(queues.waiting_seats()).unwrap_or(u32::MAX)));

@@ -1,5 +1,5 @@
 use super::fair::Shape;
-use super::level::{Level, Rejected, Response};
+use super::level::{Flow, Level, Rejected, Response, Told};
 use super::share::Limits;
 use crate::features::Features;
 use crate::metrics::{FlowSeries, Metrics};
@@ -15,6 +15,10 @@ fn level(seats: u32, response: Response) -> (Arc<Level>, Arc<FlowSeries>) {
     (level, Arc::new(Metrics::new(&Features::default()).flow.of("schema", "test")))
 }
 
+fn flow(hash: u64) -> Flow {
+    Flow { hash, told: Told { schema: "schema".into(), ..Told::default() } }
+}
+
 fn queue(length: usize) -> Response {
     Response::Queue(Shape { queues: 8, hand: 2, length })
 }
@@ -22,29 +26,31 @@ fn queue(length: usize) -> Response {
 #[tokio::test]
 async fn a_level_that_rejects_does_so_once_it_is_full() {
     let (level, series) = level(2, Response::Reject);
-    let first = level.admit(&series, 1, false, || 0, LONG).await.unwrap();
-    let _second = level.admit(&series, 1, false, || 0, LONG).await.unwrap();
-    assert_eq!(level.admit(&series, 1, false, || 0, LONG).await.err(), Some(Rejected("concurrency-limit")));
+    let first = level.admit(&series, 1, false, || flow(0), LONG).await.unwrap();
+    let _second = level.admit(&series, 1, false, || flow(0), LONG).await.unwrap();
+    assert_eq!(level.admit(&series, 1, false, || flow(0), LONG).await.err(), Some(Rejected("concurrency-limit")));
     drop(first);
-    assert!(level.admit(&series, 1, false, || 0, LONG).await.is_ok());
+    assert!(level.admit(&series, 1, false, || flow(0), LONG).await.is_ok());
 }
 
 #[tokio::test]
 async fn waiting_ends_with_a_seat_with_patience_or_with_a_full_queue() {
     let (level, series) = level(1, queue(1));
-    let held = level.admit(&series, 1, false, || 0, LONG).await.unwrap();
-    assert_eq!(level.admit(&series, 1, false, || 0, Duration::from_millis(5)).await.err(), Some(Rejected("time-out")));
+    let held = level.admit(&series, 1, false, || flow(0), LONG).await.unwrap();
+    assert_eq!(level.admit(&series, 1, false, || flow(0), Duration::from_millis(5)).await.err(), Some(Rejected("time-out")));
     // Who has given up is out of the queues; they have room for one each.
     let waiters: Vec<_> = (0..2)
         .map(|_| {
             let (level, series) = (level.clone(), series.clone());
-            tokio::spawn(async move { level.admit(&series, 1, false, || 0, LONG).await.is_ok() })
+            tokio::spawn(async move { level.admit(&series, 1, false, || flow(0), LONG).await.is_ok() })
         })
         .collect();
     while level.usage() != (1, 2) {
         tokio::task::yield_now().await;
     }
-    assert_eq!(level.admit(&series, 1, false, || 0, LONG).await.err(), Some(Rejected("queue-full")));
+    assert_eq!(level.admit(&series, 1, false, || flow(0), LONG).await.err(), Some(Rejected("queue-full")));
+    let told: Vec<_> = level.waiting().into_iter().map(|w| (w.told.schema, w.seats)).collect();
+    assert_eq!(told, [("schema".to_string(), 1), ("schema".to_string(), 1)]);
     drop(held);
     for waiter in waiters {
         assert!(waiter.await.unwrap());
@@ -55,7 +61,7 @@ async fn waiting_ends_with_a_seat_with_patience_or_with_a_full_queue() {
 #[tokio::test]
 async fn a_wide_request_runs_alone_on_a_narrow_level() {
     let (level, series) = level(3, queue(5));
-    let wide = level.admit(&series, 10, false, || 0, LONG).await.unwrap();
+    let wide = level.admit(&series, 10, false, || flow(0), LONG).await.unwrap();
     assert_eq!(level.usage(), (10, 0));
     drop(wide);
     assert_eq!(level.take_peak(), 10);
@@ -72,7 +78,7 @@ async fn seats_are_neither_lost_nor_given_twice_under_contention() {
             tokio::spawn(async move {
                 // Some lose patience, some are dropped while they wait.
                 let patience = if n % 7 == 0 { Duration::from_micros(300) } else { LONG };
-                let admitted = level.admit(&series, 1, false, || n % 5, patience);
+                let admitted = level.admit(&series, 1, false, || flow(n % 5), patience);
                 let permit = if n % 11 == 0 {
                     tokio::time::timeout(Duration::from_micros(200), admitted).await.ok().and_then(Result::ok)
                 } else {

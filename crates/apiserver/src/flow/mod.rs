@@ -29,7 +29,7 @@ use crate::query::Query;
 use arc_swap::ArcSwap;
 use fair::Shape;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use level::{Level, Response};
+use level::{Flow, Level, Response, Told};
 use meta::{ApiError, GroupResource, value};
 use plain::Plain;
 use rules::Rules;
@@ -115,6 +115,12 @@ pub struct Refused {
     level: HeaderValue,
 }
 
+fn about(attributes: &Attributes) -> [String; 8] {
+    let a = attributes;
+    let version = meta::GroupVersion::new(a.group.as_str(), a.version.as_str()).to_string();
+    [&a.user.name, &a.verb, &a.path, &a.namespace, &a.name, &version, &a.resource, &a.subresource].map(|text| text.to_string())
+}
+
 fn announce(headers: &mut HeaderMap, schema: &HeaderValue, level: &HeaderValue) {
     if !schema.is_empty() {
         headers.insert(SCHEMA_UID, schema.clone());
@@ -169,10 +175,14 @@ impl Dispatcher {
         let Some(schema) = self.classify(attributes) else { return Ok(Grant::Free) };
         let nominal = schema.level.limits().nominal;
         let seats = estimate::seats(attributes, resource, query, nominal);
-        let flow = || match schema.by {
-            Distinguisher::None => self.hasher.hash_one((&schema.name, "")),
-            Distinguisher::User => self.hasher.hash_one((&schema.name, &attributes.user.name)),
-            Distinguisher::Namespace => self.hasher.hash_one((&schema.name, &attributes.namespace)),
+        let flow = || {
+            let distinguisher = match schema.by {
+                Distinguisher::None => "",
+                Distinguisher::User => &attributes.user.name,
+                Distinguisher::Namespace => &attributes.namespace,
+            };
+            let hash = self.hasher.hash_one((&schema.name, distinguisher));
+            Flow { hash, told: Told { schema: schema.name.clone(), distinguisher: distinguisher.into(), request: about(attributes) } }
         };
         match schema.level.admit(&schema.series, seats, watch, flow, patience).await {
             Ok(_permit) => Ok(Grant::Seat { _permit, schema: schema.uid.clone(), level: schema.level_uid.clone() }),

@@ -124,6 +124,7 @@ async fn leaders_and_nodes_get_through_a_flood() {
         async move { s.send_as(&bob, "GET", SLOW, Value::Null).await.status().as_u16() }
     });
     eventually_text(&s, "/debug/api_priority_and_fairness/dump_priority_levels", "301,").await;
+    eventually_text(&s, "/debug/api_priority_and_fairness/dump_requests?includeRequestDetails=1", " bob,").await;
     gate.add_permits(60);
     assert_eq!(tokio::time::timeout(Duration::from_secs(20), bobs).await.expect("fairness").unwrap(), 200);
     gate.add_permits(10_000);
