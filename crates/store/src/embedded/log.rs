@@ -23,6 +23,8 @@ pub struct Log {
     pub next: u64,
     /// Bytes of all files but the active one.
     pub sealed_bytes: u64,
+    /// The number that was left free for a base, and may not have come to be one.
+    spare: Option<u32>,
     /// The last write has failed. Nobody knows what of it is on the disk, so it is cut off before the next.
     broken: bool,
     mark: Arc<dyn DiskFile>,
@@ -72,7 +74,7 @@ impl Log {
             if disk.names()?.iter().any(|name| name == MARK) { disk.open(MARK) } else { disk.create(MARK) }
         };
         let mark = open().map_err(|e| disk::failed(&disk.path().join(MARK), &e))?;
-        let mut log = Self { disk, active, next, sealed_bytes, broken: false, mark };
+        let mut log = Self { disk, active, next, sealed_bytes, spare: None, broken: false, mark };
         log.set_mark();
         Ok(log)
     }
@@ -160,9 +162,20 @@ impl Log {
         if self.broken {
             self.mend()?;
         }
+        // A base that has failed is tried again under its number, as long as nothing was written since: a full disk must not fill
+        // with files that begin and hold nothing.
+        if let Some(base) = self.spare.filter(|base| base + 1 == self.active.number && self.active.end == HEAD as u64) {
+            return Ok(base);
+        }
         let base = self.active.number + 1;
         self.roll_to(base + 1)?;
+        self.spare = Some(base);
         Ok(base)
+    }
+
+    /// The base has its number for good.
+    pub fn base_named(&mut self) {
+        self.spare = None;
     }
 
     pub fn disk(&self) -> &Arc<dyn Disk> {

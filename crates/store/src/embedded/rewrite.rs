@@ -104,6 +104,7 @@ impl Rewrite {
 
     fn move_on(&mut self, shared: &Shared, log: &mut Log) {
         let Some(Rewritten { number, places }) = &mut self.moving else { return };
+        log.base_named();
         {
             let mut index = shared.index.write();
             for found in places.drain(places.len().saturating_sub(SLICE)..) {

@@ -119,7 +119,7 @@ async fn verify(store: &Embedded, known: &mut Known, under_way: &[u64]) {
 async fn what_was_acknowledged_survives_being_killed_at_random() {
     let dir = tempfile::tempdir().unwrap();
     let (mut known, mut from) = (Known::new(), 0);
-    for round in 0..rounds(KILLS, 200) {
+    for round in 0..rounds(KILLS, 100) {
         let under_way = one_life(dir.path(), round, from, &mut known);
         from = under_way.iter().max().unwrap() + 1;
         verify(&Embedded::open(dir.path()).unwrap(), &mut known, &under_way).await;

@@ -1,6 +1,9 @@
 //! History: how much of it is kept, and what forgetting it costs others.
 
+use super::disk::Simulated;
+use super::rewrite::Meddled;
 use super::*;
+use futures::FutureExt;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn endless_updates_of_one_key_use_bounded_disk() {
@@ -19,32 +22,48 @@ async fn endless_updates_of_one_key_use_bounded_disk() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_go_on_while_history_is_forgotten() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Arc::new(Embedded::open(dir.path()).unwrap());
+    const KEYS: u64 = 12_000;
+    let (gate, passes) = std::sync::mpsc::channel::<()>();
+    let (passes, closed, reached) = (parking_lot::Mutex::new(passes), Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (is_closed, at_gate) = (closed.clone(), reached.clone());
+    let before = move || {
+        if is_closed.load(Ordering::Acquire) {
+            at_gate.store(true, Ordering::Release);
+            // Until the other end is dropped.
+            let _ = passes.lock().recv();
+        }
+        Ok(())
+    };
+    let disk = Arc::new(Meddled { inner: Arc::new(Simulated::default()), before: Arc::new(before) });
+    let store = Embedded::start("past".as_ref(), disk, None, PAST_BYTES).unwrap();
     for _ in 0..2 {
-        for start in (0..12_000).step_by(500) {
+        for start in (0..KEYS).step_by(500) {
             let writes = (start..start + 500).map(|i| store.write(put(format!("/k/{i}"), 20)));
             futures::future::try_join_all(writes).await.unwrap();
         }
     }
-    // So many that there is always one that waits.
-    let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-    let mut writers = tokio::task::JoinSet::new();
-    for writer in 0..32 {
-        let (store, done, stop) = (store.clone(), done.clone(), stop.clone());
-        writers.spawn(async move {
-            while !stop.load(Ordering::Acquire) {
-                store.write(put(format!("/new/{writer}/{}", done.fetch_add(1, Ordering::AcqRel)), 20)).await.unwrap();
-            }
-        });
+    // While one write is held up, more than a few rounds of them begin to wait behind the compaction.
+    let revision = store.revision().await.unwrap();
+    closed.store(true, Ordering::Release);
+    assert!(store.write(put("/held".into(), 20)).now_or_never().is_none());
+    while !reached.load(Ordering::Acquire) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    store.compact(store.revision().await.unwrap()).await.unwrap();
-    let before = done.load(Ordering::Acquire);
-    while store.shared.index.read().past_bytes > 0 {
+    assert!(store.compact(revision).now_or_never().is_none());
+    for i in 0..KEYS {
+        assert!(store.write(put(format!("/new/{i}"), 20)).now_or_never().is_none());
+    }
+    closed.store(false, Ordering::Release);
+    drop(gate);
+    loop {
+        let (past, newest) = {
+            let index = store.shared.index.read();
+            (index.past_bytes, index.revision)
+        };
+        if past == 0 {
+            assert!(newest > revision + KEYS / 3, "only {} writes were let in between", newest - revision);
+            return;
+        }
         tokio::task::yield_now().await;
     }
-    let between = done.load(Ordering::Acquire) - before;
-    stop.store(true, Ordering::Release);
-    writers.join_all().await;
-    assert!(between > 5, "only {between} writes were let in between");
 }

@@ -6,9 +6,9 @@ use crate::embedded::disk::{Disk, DiskFile};
 use std::io;
 
 /// A disk with somebody who is asked before anything is written or synced.
-struct Meddled {
-    inner: Arc<dyn Disk>,
-    before: Arc<dyn Fn() -> io::Result<()> + Send + Sync>,
+pub struct Meddled {
+    pub inner: Arc<dyn Disk>,
+    pub before: Arc<dyn Fn() -> io::Result<()> + Send + Sync>,
 }
 
 struct MeddledFile {
@@ -172,4 +172,34 @@ async fn a_write_that_the_disk_refused_is_not_there_and_the_next_one_is() {
     assert!(matches!(watch.next().await, Some(Ok(WatchBatch::Events { revision, .. })) if revision == first + 1));
     left = simulated.cut(&mut Random(2));
     assert_eq!(value(&Embedded::start("cut".as_ref(), Arc::new(left), None, PAST_BYTES).unwrap(), "/k/a").await, Some(9));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_base_that_cannot_be_written_costs_nobody_anything() {
+    let dir = tempfile::tempdir().unwrap();
+    let tries = Arc::new(AtomicU64::new(0));
+    let tried = tries.clone();
+    let before = move || {
+        if std::thread::current().name() == Some("store-rewrite") {
+            tried.fetch_add(1, Ordering::AcqRel);
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        Ok(())
+    };
+    let inner: Arc<dyn Disk> = Arc::new(Directory::make(dir.path().join(LOG)).unwrap());
+    let disk = Arc::new(Meddled { inner, before: Arc::new(before) });
+    let store = Embedded::start(dir.path(), disk, None, 64 << 10).unwrap();
+    let mut last = 0;
+    while tries.load(Ordering::Acquire) == 0 {
+        last += 1;
+        write(&store, "/k/busy", last).await.unwrap();
+    }
+    write(&store, "/k/busy", last + 1).await.unwrap();
+    assert_eq!(value(&store, "/k/busy").await, Some(last + 1));
+    drop(store);
+    let store = Embedded::open(dir.path()).unwrap();
+    assert_eq!(value(&store, "/k/busy").await, Some(last + 1));
+    assert!(
+        !std::fs::read_dir(dir.path().join(LOG)).unwrap().any(|e| e.unwrap().path().extension().is_some_and(|e| e == "new" || e == "base"))
+    );
 }
