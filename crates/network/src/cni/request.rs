@@ -58,16 +58,19 @@ pub struct Network {
     pub state_dir: PathBuf,
 }
 
-/// A port of the node that leads to the pod.
+/// A port of the node that leads to the pod. Runtimes in Go may write the fields as their language has them: its own
+/// plugins read them in any case.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PortMapping {
+    #[serde(alias = "HostPort")]
     pub host_port: u16,
+    #[serde(alias = "ContainerPort")]
     pub container_port: u16,
-    #[serde(default = "tcp")]
+    #[serde(default = "tcp", alias = "Protocol")]
     pub protocol: String,
     /// Empty or unspecified: every address of the node.
-    #[serde(default, rename = "hostIP")]
+    #[serde(default, rename = "hostIP", alias = "HostIP")]
     pub host_ip: String,
 }
 

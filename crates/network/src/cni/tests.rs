@@ -32,8 +32,7 @@ fn a_host_port_leads_to_its_pod_until_it_is_detached() {
     let outside = Namespace::new().unwrap();
     host.namespace.cable("192.0.2.1/24", &outside, "192.0.2.2/24");
     let pod = Namespace::new().unwrap();
-    let ports =
-        json!({"portMappings": [{"hostPort": 9090, "containerPort": 8080, "protocol": "tcp"}, {"hostPort": 0, "containerPort": 1}]});
+    let ports = json!({"portMappings": [{"HostPort": 9090, "ContainerPort": 8080, "Protocol": "tcp", "HostIP": ""}, {"hostPort": 0, "containerPort": 1}]});
     let address = address_of(&host.plugin("ADD", &pod, ports).unwrap());
     pod.serve(8080, "pod");
     let node = "192.0.2.1".parse().unwrap();
