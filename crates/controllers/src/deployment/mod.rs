@@ -2,6 +2,7 @@
 //! large each may be; this is the part that reads and writes.
 
 mod plan;
+mod scaling;
 mod status;
 
 use crate::Context;
@@ -81,9 +82,11 @@ async fn reconcile(
     let new = new.pop();
     let paused = spec.paused == Some(true);
     let newest = old.iter().map(|s| revision(s)).max().unwrap_or(0);
+    // A paused Deployment's template does not move, but its number counts all the same.
+    let scaling = paused || scaling::due(deployment, new.as_deref(), &old);
     let new = match new {
         Some(set) => Some(keep_annotated(context, deployment, set, newest + 1).await?),
-        None if paused => None,
+        None if scaling => None,
         None => {
             let recreate = spec.strategy.as_ref().and_then(|s| s.type_.as_deref()) == Some("Recreate");
             let old_pods_left = recreate && old.iter().any(|s| has_pods(s, all_pods));
@@ -93,7 +96,10 @@ async fn reconcile(
     if let Some(new) = &new {
         tell_revision(context, deployment, new).await?;
     }
-    let replicas = plan::decide(deployment, new.as_deref(), &old, |set| has_pods(set, all_pods));
+    let replicas = match scaling {
+        true => scaling::decide(deployment, new.as_deref(), &old),
+        false => plan::decide(deployment, new.as_deref(), &old, |set| has_pods(set, all_pods)),
+    };
     let mut all = old.clone();
     let mut new = new;
     for (uid, size) in replicas {
@@ -254,6 +260,9 @@ async fn scale(context: &Context, deployment: &Deployment, set: &ReplicaSet, siz
     let patch = json!({"metadata": {"resourceVersion": set.resource_version(), "annotations": annotations}, "spec": {"replicas": size}});
     let api = context.api::<ReplicaSet>(&set.namespace().unwrap_or_default());
     let scaled = api.patch(&set.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await?;
+    if size == before {
+        return Ok(Arc::new(scaled));
+    }
     let way = if size > before { "up" } else { "down" };
     let message = format!("Scaled {way} replica set {} from {before} to {size}", set.name_any());
     context.recorder.event(&reference(deployment), EventType::Normal, "ScalingReplicaSet", message);

@@ -45,11 +45,11 @@ fn part(value: &IntOrString, of: i32, round_up: bool) -> i32 {
     }
 }
 
-fn size(set: &ReplicaSet) -> i32 {
+pub(super) fn size(set: &ReplicaSet) -> i32 {
     set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)
 }
 
-fn available(set: &ReplicaSet) -> i32 {
+pub(super) fn available(set: &ReplicaSet) -> i32 {
     set.status.as_ref().and_then(|s| s.available_replicas).unwrap_or(0)
 }
 
@@ -76,17 +76,6 @@ pub fn decide(
             wanted.push((set.uid().unwrap_or_default(), to));
         }
     };
-    if spec.is_some_and(|s| s.paused == Some(true)) {
-        // Paused: the template does not move, but the number still counts, for whichever set is in use.
-        let mut used: Vec<&ReplicaSet> = old.iter().map(|s| &**s).chain(new).filter(|s| size(s) > 0).collect();
-        if used.is_empty() {
-            used.extend(new);
-        }
-        if let [only] = used[..] {
-            want(only, limits.desired);
-        }
-        return wanted;
-    }
     if recreate {
         for set in old {
             want(set, 0);
