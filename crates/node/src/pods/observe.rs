@@ -79,7 +79,11 @@ fn from_log(text: &str) -> String {
         partial = flag == "P";
     }
     let first = lines.len().saturating_sub(LINES_FROM_LOG);
-    let mut out = lines[first..].iter().map(|l| format!("{l}\n")).collect::<String>();
+    let mut out = lines[first..].join("\n");
+    // What the container wrote last need not have ended its line.
+    if !partial && !lines.is_empty() {
+        out.push('\n');
+    }
     let most = usize::try_from(LONGEST_FROM_LOG).unwrap_or(usize::MAX);
     if out.len() > most {
         let mut start = out.len() - most;
@@ -89,4 +93,16 @@ fn from_log(text: &str) -> String {
         out.drain(..start);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_from_the_log_ends_as_the_container_ended_it() {
+        let line = |flag: &str, text: &str| format!("2026-01-01T00:00:00Z stdout {flag} {text}\n");
+        assert_eq!(from_log(&line("P", "DONE")), "DONE");
+        assert_eq!(from_log(&[line("F", "one"), line("P", "tw"), line("F", "o")].concat()), "one\ntwo\n");
+    }
 }
