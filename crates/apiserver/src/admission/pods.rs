@@ -81,7 +81,7 @@ impl Plugin for DefaultTolerationSeconds {
     }
 
     async fn mutate(&self, request: &Request<'_>, pod: &mut Value, _: Option<&Value>) -> Result<(), ApiError> {
-        if !request.creates("", "pods") {
+        if !(request.creates("", "pods") || request.updates("", "pods")) {
             return Ok(());
         }
         for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
