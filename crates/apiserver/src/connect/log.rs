@@ -1,5 +1,6 @@
 //! `pods/log`: the kubelet reads, this passes on.
 
+use super::websocket::Reader;
 use super::{client, locate};
 use crate::body::{self, Body};
 use crate::handlers::{Context, Handler};
@@ -21,7 +22,13 @@ pub struct Log {
 
 #[async_trait]
 impl Handler for Log {
-    async fn handle(&self, context: &Context, request: Request<Body>) -> Result<Response<Body>, ApiError> {
+    async fn handle(&self, context: &Context, mut request: Request<Body>) -> Result<Response<Body>, ApiError> {
+        let near = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
+        let reader = Reader::of(request.headers(), near)?;
+        let answer = |body| match reader {
+            Some(reader) => reader.answer(body),
+            None => Ok(plain(body)),
+        };
         let attributes = &context.attributes;
         if attributes.verb != "get" {
             return Err(ApiError::method_not_supported(&GroupResource::new("", "pods/log"), &attributes.verb));
@@ -35,7 +42,7 @@ impl Handler for Log {
         let node = value::text(&pod, &["spec", "nodeName"]);
         if node.is_empty() {
             // Nothing can have been written yet.
-            return Ok(plain(body::empty()));
+            return answer(body::empty());
         }
         let target = locate::kubelet(&*objects, node, &self.tls)?;
         let pairs = PASSED.iter().filter_map(|n| Some((*n, query.get(n).filter(|v| !v.is_empty())?)));
@@ -46,7 +53,7 @@ impl Handler for Log {
             ApiError::internal(format!("Get \"https://{}/containerLogs/{namespace}/{name}/{container}\": {e}", target.authority()))
         })?;
         if response.status().is_success() {
-            return Ok(plain(body::wrap(response.into_body())));
+            return answer(body::wrap(response.into_body()));
         }
         let code = response.status();
         let text = Limited::new(response.into_body(), REFUSAL).collect().await.map(|b| b.to_bytes()).unwrap_or_default();

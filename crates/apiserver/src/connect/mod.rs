@@ -1,11 +1,14 @@
 //! Subresources that lead out of the server: to kubelets (logs, sessions), to pods and to services.
 
 pub(crate) mod client;
+mod html;
 pub(crate) mod locate;
 mod log;
+mod page;
 mod proxy;
 mod sessions;
 pub(crate) mod trust;
+mod websocket;
 
 use crate::handlers::Handlers;
 use std::sync::Arc;

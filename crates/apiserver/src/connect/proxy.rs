@@ -1,11 +1,11 @@
 //! `pods/proxy`, `services/proxy`, `nodes/proxy`: plain HTTP requests passed into the cluster.
 
 use super::client::{self, Target};
-use super::{locate, trust};
+use super::{locate, page, trust};
 use crate::body::{self, Body};
 use crate::handlers::{Context, Handler};
 use async_trait::async_trait;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use meta::ApiError;
 use std::sync::Arc;
 
@@ -52,9 +52,11 @@ impl Handler for Proxy {
         let target = self.target(context)?;
         let path = request.uri().path().to_string();
         let upgrading = client::upgrades(request.headers());
-        let Some((prefix, inner)) = split(&path, &context.attributes.rest) else {
+        let (prefix, inner) = match split(&path, &context.attributes.rest) {
+            Some(parts) => parts,
             // Relative links of a page lead somewhere only from behind a slash.
-            return redirect(request.uri());
+            None if matches!(*request.method(), Method::GET | Method::HEAD) => return redirect(request.uri()),
+            None => (path.as_str(), "/"),
         };
         let near = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
         let (mut parts, body) = request.into_parts();
@@ -66,6 +68,12 @@ impl Handler for Proxy {
         parts.version = http::Version::HTTP_11;
         parts.extensions = http::Extensions::new();
         let host = parts.headers.get(header::HOST).cloned();
+        let head = parts.method == Method::HEAD;
+        let seen = Seen {
+            prefix: prefix.to_string(),
+            own: target.authority(),
+            host: host.as_ref().and_then(|h| h.to_str().ok()).unwrap_or_default().to_string(),
+        };
         client::strip(&mut parts.headers, upgrading);
         client::strip_token(&mut parts.headers);
         if let Some(host) = host {
@@ -79,9 +87,11 @@ impl Handler for Proxy {
         let response = client::send(&target, Request::from_parts(parts, body)).await;
         let response = response.map_err(|e| ApiError::unavailable(format!("error trying to reach service: {e}")))?;
         let mut response = client::hand_over(near.filter(|_| upgrading), response);
-        let moved = response.headers().get(header::LOCATION).and_then(|l| l.to_str().ok()).and_then(|l| through(prefix, &target, l));
-        if let Some(value) = moved.and_then(|l| HeaderValue::from_str(&l).ok()) {
-            response.headers_mut().insert(header::LOCATION, value);
+        if let Some(location) = response.headers().get(header::LOCATION) {
+            let moved = location.to_str().ok().and_then(|l| seen.through(l)).and_then(|l| HeaderValue::from_str(&l).ok());
+            moved.map(|value| response.headers_mut().insert(header::LOCATION, value));
+        } else if !head && !upgrading {
+            return Ok(page::rewritten(response, Box::new(move |link| seen.link(link))));
         }
         Ok(response)
     }
@@ -103,15 +113,36 @@ fn redirect(uri: &Uri) -> Result<Response<Body>, ApiError> {
     response.body(body::empty()).map_err(ApiError::internal)
 }
 
-/// Where a redirection within the target is for someone outside.
-fn through(prefix: &str, target: &Target, location: &str) -> Option<String> {
-    let own = ["http", "https"].iter().find_map(|scheme| location.strip_prefix(&format!("{scheme}://{}", target.authority())));
-    let path = own.unwrap_or(location);
-    let within = path.starts_with('/') && !path.starts_with("//") && !path.starts_with(&format!("{prefix}/"));
-    match (own, within) {
-        (Some(""), _) => Some(format!("{prefix}/")),
-        (_, true) => Some(format!("{prefix}{path}")),
-        _ => None,
+/// How someone outside sees the target.
+struct Seen {
+    prefix: String,
+    /// What the target calls itself.
+    own: String,
+    /// What the client called this server.
+    host: String,
+}
+
+impl Seen {
+    /// Where an address within the target is for someone outside.
+    fn through(&self, location: &str) -> Option<String> {
+        let of = |host: &str| {
+            let scheme = ["http://", "https://"].into_iter().find(|s| location.starts_with(s))?;
+            let path = location[scheme.len()..].strip_prefix(host)?;
+            (!host.is_empty() && (path.is_empty() || path.starts_with('/'))).then_some((&location[..scheme.len() + host.len()], path))
+        };
+        let (origin, path) = match (of(&self.own), of(&self.host)) {
+            (Some((_, path)), _) => ("", if path.is_empty() { "/" } else { path }),
+            (None, Some((origin, path))) => (origin, path),
+            (None, None) => ("", location),
+        };
+        let within = path.starts_with('/') && !path.starts_with("//") && !path.starts_with(&format!("{}/", self.prefix));
+        within.then(|| format!("{origin}{}{path}", self.prefix))
+    }
+
+    /// The same for an address in a page, where what the prefix brings must not end the attribute.
+    fn link(&self, link: &str) -> Option<String> {
+        let escaped = self.prefix.replace('&', "&amp;").replace('"', "&quot;").replace('\'', "&#39;");
+        Seen { prefix: escaped, own: self.own.clone(), host: self.host.clone() }.through(link)
     }
 }
 
@@ -128,9 +159,13 @@ mod tests {
 
     #[test]
     fn redirections_stay_behind_the_proxy() {
-        let target = Target { host: "10.0.0.1".into(), port: 80, tls: None };
-        assert_eq!(through("/p/proxy", &target, "/login").as_deref(), Some("/p/proxy/login"));
-        assert_eq!(through("/p/proxy", &target, "http://10.0.0.1:80/x").as_deref(), Some("/p/proxy/x"));
-        assert_eq!(through("/p/proxy", &target, "https://example.org/x"), None);
+        let seen = Seen { prefix: "/p/proxy".into(), own: "10.0.0.1:80".into(), host: "localhost:8001".into() };
+        assert_eq!(seen.through("/login").as_deref(), Some("/p/proxy/login"));
+        assert_eq!(seen.through("http://10.0.0.1:80/x").as_deref(), Some("/p/proxy/x"));
+        assert_eq!(seen.through("http://10.0.0.1:80").as_deref(), Some("/p/proxy/"));
+        assert_eq!(seen.through("http://localhost:8001/x").as_deref(), Some("http://localhost:8001/p/proxy/x"));
+        for elsewhere in ["https://example.org/x", "http://10.0.0.1:8080/x", "//10.0.0.2/x", "x", "/p/proxy/x"] {
+            assert_eq!(seen.through(elsewhere), None, "{elsewhere}");
+        }
     }
 }
