@@ -5,6 +5,7 @@ mod access;
 mod containers;
 mod follow;
 mod logs;
+mod metrics;
 mod query;
 mod spdy;
 mod stats;
@@ -123,6 +124,8 @@ impl Server {
                 Ok(json_answer(&json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": self.inner.pods.list()})))
             }
             ["stats", "summary"] if get => stats::summary(&self.inner).await.map(|s| json_answer(&s)),
+            ["metrics"] if get => Ok(exposition(metrics::own(&self.inner))),
+            ["metrics", "resource"] if get => metrics::resource(&self.inner).await.map(exposition),
             ["containerLogs", namespace, pod, container] if get => logs::answer(&self.inner, namespace, pod, container, &query).await,
             ["exec", namespace, pod, container] | ["exec", namespace, pod, _, container] => {
                 let wanted = Wanted::of(&query)?;
@@ -186,6 +189,10 @@ fn answer(code: StatusCode, body: Body, content_type: &'static str) -> Response<
 
 fn text(code: StatusCode, text: String) -> Response<Body> {
     answer(code, wrap(Full::new(Bytes::from(text))), "text/plain; charset=utf-8")
+}
+
+fn exposition(text: String) -> Response<Body> {
+    answer(StatusCode::OK, wrap(Full::new(Bytes::from(text))), "text/plain; version=0.0.4; charset=utf-8")
 }
 
 fn json_answer(value: &serde_json::Value) -> Response<Body> {
