@@ -48,9 +48,10 @@ table ip socle-hostports {
     fib daddr type local ip daddr != 127.0.0.0/8 jump lead
   }
   chain output {
-    fib daddr type local ip daddr != 127.0.0.0/8 jump lead
+    fib daddr type local jump lead
   }
   chain postrouting {
+    ct status & dnat == dnat ip saddr 127.0.0.0/8 oifname != \"lo\" masquerade
     ct status & dnat == dnat ip saddr . ip daddr @hairpin masquerade
   }
 }

@@ -38,6 +38,8 @@ fn a_host_port_leads_to_its_pod_until_it_is_detached() {
     let node = "192.0.2.1".parse().unwrap();
     assert_eq!(outside.ask(node, 9090).unwrap(), "pod 192.0.2.2", "from outside, with the client's address");
     assert!(host.namespace.ask(node, 9090).unwrap().starts_with("pod "), "from the node");
+    let loopback = "127.0.0.1".parse().unwrap();
+    assert!(host.namespace.ask(loopback, 9090).unwrap().starts_with("pod "), "from the node's loopback");
     assert!(pod.ask(node, 9090).unwrap().starts_with("pod "), "from the pod itself");
     // A restart of the node's program finds the port again.
     host.namespace.run(|| crate::prepare_host(&host.config, std::path::Path::new("/bin/true"))).unwrap();

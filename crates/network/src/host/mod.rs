@@ -48,6 +48,8 @@ pub fn prepare(config: &Config, executable: &Path) -> Result<(), HostError> {
     sysctl("net/ipv4/conf/all/send_redirects", "0")?;
     sysctl(&format!("net/ipv4/conf/{}/send_redirects", config.bridge), "0")?;
     nft::apply(&masquerade(config))?;
+    // A host port is the node's loopback addresses' too. The rules just made keep pods from the loopback itself.
+    sysctl(&format!("net/ipv4/conf/{}/route_localnet", config.bridge), "1")?;
     let leases = Leases::open(&config.state_dir)?;
     leases.reconcile()?;
     let pods = leases.all()?;
@@ -124,8 +126,12 @@ fn masquerade(config: &Config) -> String {
     format!(
         "table ip {TABLE}\ndelete table ip {TABLE}\ntable ip {TABLE} {{\n  chain postrouting {{\n    \
          type nat hook postrouting priority srcnat\n    \
-         ip saddr {} ip daddr != {} oifname != {{ \"lo\", \"{}\" }} masquerade fully-random\n  }}\n}}\n",
-        config.pod_cidr, config.cluster_cidr, config.bridge
+         ip saddr {pods} ip daddr != {cluster} oifname != {{ \"lo\", \"{bridge}\" }} masquerade fully-random\n  }}\n  \
+         chain loopback {{\n    type filter hook prerouting priority raw\n    \
+         iifname \"{bridge}\" ip daddr 127.0.0.0/8 drop\n    iifname \"{bridge}\" ip saddr 127.0.0.0/8 drop\n  }}\n}}\n",
+        pods = config.pod_cidr,
+        cluster = config.cluster_cidr,
+        bridge = config.bridge
     )
 }
 

@@ -22,9 +22,10 @@ pub fn own(inner: &Inner) -> String {
     let pods = inner.pods.list();
     let running = pods.iter().filter(|p| p.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running")).count();
     let mut states = BTreeMap::from([("created", 0), ("exited", 0), ("running", 0)]);
-    let statuses = pods.iter().filter_map(|p| p.status.as_ref()).flat_map(|s| {
-        [&s.init_container_statuses, &s.container_statuses, &s.ephemeral_container_statuses].into_iter().flatten().flatten()
-    });
+    let statuses = pods
+        .iter()
+        .filter_map(|p| p.status.as_ref())
+        .flat_map(|s| [&s.init_container_statuses, &s.container_statuses, &s.ephemeral_container_statuses].into_iter().flatten().flatten());
     for state in statuses.filter_map(|s| s.state.as_ref()) {
         let state = match state {
             s if s.running.is_some() => "running",
