@@ -106,8 +106,7 @@ fn an_owner_in_the_foreground_goes_last() {
     let held = space.list("pods")[0].clone();
     space.patch("pods", name(&held), &json!({"metadata": {"finalizers": ["example.com/held"]}}));
     space.delete("replicationcontrollers", &rc, &policy("Foreground"));
-    let pods = space.wait_list("pods", |pods| pods.len() == 1);
-    assert!(name(&pods[0]) == name(&held) && going(&pods[0]), "{pods:?}");
+    space.wait_list("pods", |pods| pods.len() == 1 && name(&pods[0]) == name(&held) && going(&pods[0]));
     let rc = space.get("replicationcontrollers", "many").expect("it waits for the pod");
     assert!(going(&rc) && rc["metadata"]["finalizers"] == json!(["foregroundDeletion"]), "{rc}");
     space.patch("pods", name(&held), &json!({"metadata": {"finalizers": null}}));

@@ -45,7 +45,9 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
 impl Plane {
     fn start() -> Self {
         let dir = tempfile::Builder::new().prefix("socle-plane-").tempdir().expect("a directory").keep();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        // Below what connections take for themselves, so that it is still free when the server comes to it.
+        let mut ports = (0..10_000).map(|n| 20_000 + (std::process::id() + n) % 10_000).filter_map(|port| u16::try_from(port).ok());
+        let port = ports.find(|port| std::net::TcpListener::bind(("0.0.0.0", *port)).is_ok()).expect("a free port");
         let mut keeper = Command::new("sh")
             .args(["-c", r#""$0" apiserver --port "$1" --data-dir "$2/data" > "$2/log" 2>&1 & read -r _; kill -9 $!; wait; rm -rf "$2""#])
             .args([env!("CARGO_BIN_EXE_socle"), &port.to_string()])
