@@ -35,8 +35,8 @@ pub struct Directory(PathBuf);
 impl Directory {
     pub fn make(path: PathBuf) -> Result<Self, Error> {
         std::fs::create_dir_all(&path).map_err(|e| failed(&path, &e))?;
-        // The directory itself must be there after a power cut, too.
-        for dir in path.ancestors().take(2) {
+        // The directory, and the one it is in, must be there after a power cut, too.
+        for dir in path.ancestors().take(3) {
             let _ = std::fs::File::open(dir).and_then(|d| d.sync_all());
         }
         Ok(Self(path))

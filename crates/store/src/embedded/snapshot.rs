@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicBool;
 pub const RESTORED: Revision = 1_000_000_000;
 
 /// How the name of a file begins that is a snapshot on its way to a reader.
-const UNFINISHED: &str = "snapshot-";
+const UNFINISHED: &str = "store.snapshot-";
 
 /// What a snapshot holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
