@@ -53,7 +53,7 @@ pub struct Embedded {
     stop: Arc<AtomicBool>,
     committer: Option<std::thread::JoinHandle<()>>,
     /// Held as long as the store is open.
-    _lock: Option<std::fs::File>,
+    _lock: Option<Lock>,
 }
 
 /// Ends with its thread, so that the files are free as soon as the store is gone.
@@ -85,12 +85,21 @@ impl Shared {
     }
 }
 
-/// Makes the store in `dir` this process's own.
-fn lock(dir: &Path) -> Result<std::fs::File, Error> {
+/// While it lives, a store is this process's own.
+struct Lock(std::fs::File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing it is not enough: a child of this process that has not come to its own program yet has it open, too.
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(dir: &Path) -> Result<Lock, Error> {
     let path = dir.join("lock");
     let file = std::fs::File::options().write(true).create(true).truncate(false).open(&path).map_err(|e| disk::failed(&path, &e))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked(dir.display().to_string())),
         Err(std::fs::TryLockError::Error(e)) => Err(disk::failed(&path, &e)),
     }
@@ -112,7 +121,7 @@ impl Embedded {
         Self::start(dir, Arc::new(logs), Some(lock), past_bytes)
     }
 
-    fn start(dir: &Path, disk: Arc<dyn Disk>, lock: Option<std::fs::File>, past_bytes: u64) -> Result<Self, Error> {
+    fn start(dir: &Path, disk: Arc<dyn Disk>, lock: Option<Lock>, past_bytes: u64) -> Result<Self, Error> {
         let load::Loaded { index, leases, log } = load::load(disk.clone())?;
         let (published, _) = broadcast::channel(PUBLISHED);
         let shared = Shared { dir: dir.into(), disk, index: RwLock::new(index), published, past_bytes, pins: Arc::default() };
