@@ -106,7 +106,7 @@ async fn connection(server: ApiServer, acceptor: TlsAcceptor, stream: TcpStream,
         }
     };
     let certificates = stream.get_ref().1.peer_certificates();
-    let certificates = certificates.map(|chain| PeerCertificates(chain.iter().map(|c| c.clone().into_owned()).collect()));
+    let certificates = certificates.map(|chain| PeerCertificates::new(chain.iter().map(|c| c.clone().into_owned()).collect()));
     let drain = server.inner.drain.clone();
     let (closing, stranger) = (Closing(drain.child_token()), Stranger(CancellationToken::new()));
     let service = {

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use meta::ApiError;
 use sha2::{Digest, Sha256};
 use x509_parser::der_parser::oid;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, Validity, X509Certificate, X509Name};
 
 /// The chain itself was verified by the listener, once per connection; connections outlive certificates, so
 /// the leaf's dates are checked with each request.
@@ -19,41 +19,60 @@ pub struct Certificates {
     pub front_proxy: Option<FrontProxy>,
 }
 
+/// What is to be known of a client's own certificate.
+#[derive(Debug)]
+pub struct Leaf {
+    pub common_name: String,
+    /// The name of who signed it, as it is encoded.
+    pub issuer: Vec<u8>,
+    validity: Validity,
+    /// Whom it names; none where it does not say so clearly.
+    user: Option<User>,
+}
+
+impl Leaf {
+    pub fn read(der: &[u8]) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        let common_name = certificate.subject().iter_common_name().next().and_then(|n| n.as_str().ok()).unwrap_or_default();
+        Some(Self {
+            common_name: common_name.into(),
+            issuer: certificate.issuer().as_raw().to_vec(),
+            validity: certificate.validity().clone(),
+            user: user_of(der, common_name, certificate.subject()),
+        })
+    }
+}
+
 #[async_trait]
 impl Authenticator for Certificates {
     async fn authenticate(&self, parts: &http::request::Parts, peer: Option<&PeerCertificates>) -> Result<Option<User>, ApiError> {
-        let Some((chain, leaf)) = peer.and_then(|p| Some((&p.0, p.0.first()?))) else { return Ok(None) };
-        let (_, certificate) = X509Certificate::from_der(leaf).map_err(|_| ApiError::unauthorized("Unauthorized"))?;
+        let Some(peer) = peer else { return Ok(None) };
+        let refused = || ApiError::unauthorized("Unauthorized");
+        let leaf = peer.leaf().ok_or_else(refused)?;
         match &self.front_proxy {
-            Some(proxy) if proxy.claims(&certificate) => Ok(proxy.user(chain, &certificate, &parts.headers)),
-            _ => user_of(leaf, &certificate).map(Some),
+            Some(proxy) if proxy.claims(leaf) => Ok(proxy.user(peer.chain(), leaf, &parts.headers)),
+            _ if !leaf.validity.is_valid() => Err(refused()),
+            _ => leaf.user.clone().ok_or_else(refused).map(Some),
         }
     }
 }
 
-fn user_of(leaf: &[u8], certificate: &X509Certificate<'_>) -> Result<User, ApiError> {
+fn user_of(der: &[u8], name: &str, subject: &X509Name<'_>) -> Option<User> {
     // Where Kubernetes' own identifiers lie in certificates, a user's UID.
     let uid = oid!(1.3.6.1.4.1.57683.2);
-    let refused = || ApiError::unauthorized("Unauthorized");
-    if !certificate.validity().is_valid() {
-        return Err(refused());
-    }
-    let subject = certificate.subject();
-    let name = subject.iter_common_name().next().and_then(|n| n.as_str().ok()).unwrap_or_default();
     if name.is_empty() {
-        return Err(refused());
+        return None;
     }
     let mut user = User::new(name, &[]);
     user.groups = subject.iter_organization().filter_map(|o| o.as_str().ok()).map(str::to_string).collect();
     user.groups.push(AUTHENTICATED.into());
     let mut uids = subject.iter().flat_map(|part| part.iter()).filter(|a| *a.attr_type() == uid);
     if let Some(found) = uids.next() {
-        let text = found.as_str().ok().filter(|text| !text.is_empty() && uids.next().is_none());
-        user.uid = text.ok_or_else(refused)?.to_string();
+        user.uid = found.as_str().ok().filter(|text| !text.is_empty() && uids.next().is_none())?.to_string();
     }
-    let id = format!("X509SHA256={}", hex(&Sha256::digest(leaf)));
+    let id = format!("X509SHA256={}", hex(&Sha256::digest(der)));
     user.extra.insert(format!("{EXTRA}credential-id"), vec![id]);
-    Ok(user)
+    Some(user)
 }
 
 #[cfg(test)]
@@ -83,7 +102,7 @@ mod tests {
     async fn a_subject_becomes_a_user() {
         let ask = async |der: &[u8]| {
             let (parts, ()) = http::Request::new(()).into_parts();
-            let peer = PeerCertificates([CertificateDer::from(der.to_vec())].into());
+            let peer = PeerCertificates::new(vec![CertificateDer::from(der.to_vec())]);
             Certificates::default().authenticate(&parts, Some(&peer)).await
         };
         let mut params = params("system:node:n1", &["system:nodes"]);
@@ -107,7 +126,7 @@ mod tests {
             let request = http::Request::get("/").header("x-remote-user", "jane").header("x-remote-group", "dev");
             let (parts, ()) = request.header("x-remote-extra-scopes", "a").body(()).unwrap().into_parts();
             let leaf = params(name, &["system:masters"]).signed_by(&KeyPair::generate().unwrap(), issuer).unwrap();
-            certificates.authenticate(&parts, Some(&PeerCertificates([leaf.der().clone()].into()))).await.unwrap()
+            certificates.authenticate(&parts, Some(&PeerCertificates::new(vec![leaf.der().clone()]))).await.unwrap()
         };
         let user = ask("front-proxy-client", &issuer).await.unwrap();
         assert_eq!((user.name.as_str(), user.groups), ("jane", vec!["dev".to_string(), AUTHENTICATED.into()]));

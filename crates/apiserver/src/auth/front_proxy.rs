@@ -2,6 +2,7 @@
 //! who that is, and is believed because of its certificate.
 
 use super::AUTHENTICATED;
+use super::certificates::Leaf;
 use crate::aggregation::proxy::{EXTRA, GROUP, UID, USER};
 use crate::query;
 use crate::user::User;
@@ -43,17 +44,16 @@ impl FrontProxy {
     }
 
     /// Whether this is, by its issuer's name, a certificate for proxies and so none for users.
-    pub fn claims(&self, certificate: &X509Certificate<'_>) -> bool {
-        self.subjects.iter().any(|s| s == certificate.issuer().as_raw())
+    pub fn claims(&self, leaf: &Leaf) -> bool {
+        self.subjects.contains(&leaf.issuer)
     }
 
     /// The user that the proxy speaks for. None: it is not believed, or speaks for nobody.
-    pub fn user(&self, chain: &[CertificateDer<'static>], certificate: &X509Certificate<'_>, headers: &HeaderMap) -> Option<User> {
-        let (leaf, rest) = chain.split_first()?;
+    pub fn user(&self, chain: &[CertificateDer<'static>], leaf: &Leaf, headers: &HeaderMap) -> Option<User> {
+        let (first, rest) = chain.split_first()?;
         // The listener trusts users' authority too: what it let in under this one's name is looked at again.
-        self.verifier.verify_client_cert(leaf, rest, UnixTime::now()).ok()?;
-        let name = certificate.subject().iter_common_name().next().and_then(|n| n.as_str().ok()).unwrap_or_default();
-        if !self.names.is_empty() && !self.names.iter().any(|n| n == name) {
+        self.verifier.verify_client_cert(first, rest, UnixTime::now()).ok()?;
+        if !self.names.is_empty() && !self.names.contains(&leaf.common_name) {
             return None;
         }
         user(headers)
