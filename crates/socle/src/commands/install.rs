@@ -58,8 +58,6 @@ RestartSec=1
 KillMode=process
 Delegate=yes
 LimitNOFILE=1048576
-# The allocator asks for huge pages otherwise, and keeps some 12 MB more than it uses.
-Environment=MIMALLOC_ARENA_EAGER_COMMIT=0
 TasksMax=infinity
 
 [Install]

@@ -77,8 +77,6 @@ fn detach(layout: &Layout) -> anyhow::Result<()> {
     let mut seen = log.seek(SeekFrom::End(0))?;
     let arguments: Vec<_> = std::env::args_os().skip(1).filter(|a| a != "--detach").collect();
     let mut command = Command::new(std::env::current_exe()?);
-    // As in the unit of `socle install`: huge pages that the allocator asks for are memory that nobody uses.
-    command.env("MIMALLOC_ARENA_EAGER_COMMIT", "0");
     command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
     unsafe {
         command.pre_exec(|| nix::unistd::setsid().map(drop).map_err(std::io::Error::from));
