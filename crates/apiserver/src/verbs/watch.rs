@@ -8,9 +8,9 @@ use crate::conversion;
 use crate::features::Feature;
 use crate::listener::Closing;
 use crate::metrics::Watching;
-use crate::negotiate::{self, Format, Output};
+use crate::negotiate::{self, Format, Output, Shape};
 use crate::objects::Object;
-use crate::watch_cache::{Change, Watcher};
+use crate::watch_cache::{Change, Event, Watcher};
 use bytes::{Bytes, BytesMut};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response};
@@ -182,17 +182,32 @@ fn error_object(error: &ApiError) -> Bytes {
 
 /// One event with an object whose JSON is given.
 fn event(format: Format, ty: &str, object: &Bytes) -> Bytes {
-    if format != Format::Protobuf {
-        return line(ty, object);
-    }
+    if format == Format::Protobuf { frame(ty, &envelope(object)) } else { line(ty, object) }
+}
+
+/// The protobuf of an object whose JSON is given; nothing where it has none.
+fn envelope(object: &Bytes) -> Bytes {
     let object: Value = serde_json::from_slice(object).unwrap_or_default();
-    match wire::frame(ty, &object) {
-        Ok(frame) => frame.into(),
+    match wire::encode(&object) {
+        Ok(envelope) => envelope.into(),
         Err(error) => {
             tracing::error!(%error, kind = %object["kind"], "an event has no protobuf form");
             Bytes::new()
         }
     }
+}
+
+fn frame(ty: &str, envelope: &Bytes) -> Bytes {
+    if envelope.is_empty() {
+        return Bytes::new();
+    }
+    wire::frame(ty, envelope).map_or_else(
+        |error| {
+            tracing::error!(%error, "an event is too long for a frame");
+            Bytes::new()
+        },
+        Bytes::from,
+    )
 }
 
 fn line(ty: &str, object: &Bytes) -> Bytes {
@@ -291,16 +306,16 @@ impl Stream {
                     *left -= 1;
                 }
                 if let Some(object) = self.seen(Some(object)).await? {
-                    self.object("ADDED", object).await?;
+                    self.object("ADDED", object, None).await?;
                 }
             }
             Change::Event(event) => {
                 let before = self.seen(event.old.as_ref()).await?.is_some();
                 match self.seen(event.new.as_ref()).await? {
-                    Some(new) => self.object(if before { "MODIFIED" } else { "ADDED" }, new).await?,
+                    Some(new) => self.object(if before { "MODIFIED" } else { "ADDED" }, new, Some(event)).await?,
                     None if before => {
                         if let Some(last) = event.last_state() {
-                            self.object("DELETED", last).await?;
+                            self.object("DELETED", last, None).await?;
                         }
                     }
                     None => {}
@@ -310,9 +325,17 @@ impl Stream {
         Ok(())
     }
 
-    async fn object(&mut self, ty: &str, object: Arc<Object>) -> Result<(), ApiError> {
+    /// `event`: the one whose new object this is, if it is one's.
+    async fn object(&mut self, ty: &str, object: Arc<Object>, event: Option<&Event>) -> Result<(), ApiError> {
         let object = if self.resource.conversion.is_some() { conversion::read_one(&self.resource, object).await? } else { object };
         let columns = std::mem::take(&mut self.columns);
+        // Views of an object in other versions, and its metadata alone, are not what the event keeps.
+        let whole = self.output.shape == Shape::Object && !self.resource.is_view();
+        if let Some(event) = event.filter(|_| whole && self.output.format == Format::Protobuf) {
+            self.counted.sent(object.bytes.len());
+            self.gathered.extend_from_slice(&frame(ty, &event.new_on_the_wire(|| envelope(&object.bytes))));
+            return Ok(());
+        }
         let bytes = view::encoded(&self.resource, self.output.shape, &object.bytes, columns);
         self.push(ty, &bytes);
         Ok(())

@@ -76,6 +76,14 @@ async fn changes_and_bare_metadata_travel_as_protobuf() {
         assert_eq!(object.get("apiVersion").is_some_and(|v| v == "v1"), data, "{accept}");
         assert_eq!((found[1].0.as_str(), &found[1].1["kind"]), ("BOOKMARK", &json!(kind)), "{accept}");
     }
+    let before = s.get(&format!("{MAPS}/a")).await.expect(200)["metadata"]["resourceVersion"].clone();
+    s.map("b").await;
+    // Several watchers of one change, whose protobuf is made once.
+    for (accept, kind) in [(wire::MEDIA_TYPE, "ConfigMap"), (wire::MEDIA_TYPE, "ConfigMap"), (partial, "PartialObjectMetadata")] {
+        let found = frames(&s, &format!("{MAPS}?watch=true&resourceVersion={}", before.as_str().unwrap()), accept, 1).await;
+        let (ty, object) = &found[0];
+        assert_eq!((ty.as_str(), &object["kind"], &object["metadata"]["name"]), ("ADDED", &json!(kind), &json!("b")), "{accept}");
+    }
     let list = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
     let response = s.send("GET", &format!("{MAPS}?labelSelector=n=a"), &[("accept", list)], String::new()).await;
     let list = wire::decode(&response.into_body().collect().await.unwrap().to_bytes()).unwrap();

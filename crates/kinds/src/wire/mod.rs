@@ -49,9 +49,9 @@ pub fn known(api_version: &str, kind: &str) -> bool {
     table::of(api_version, kind).is_some()
 }
 
-/// One event of a watch: its length in four bytes, then the event, which holds the object in an envelope of its own.
-pub fn frame(ty: &str, object: &Value) -> Result<Vec<u8>, WireError> {
-    let event = write::event(ty, &encode(object)?);
+/// One event of a watch: its length in four bytes, then the event, which holds the object in its envelope.
+pub fn frame(ty: &str, envelope: &[u8]) -> Result<Vec<u8>, WireError> {
+    let event = write::event(ty, envelope);
     let length = u32::try_from(event.len()).map_err(|_| WireError::Illegal("an event of this length"))?;
     Ok([&length.to_be_bytes()[..], &event].concat())
 }
