@@ -1,6 +1,6 @@
 //! Who approves and who signs certificate requests needs that right for the signer, and nobody asks for the masters' group.
 
-use super::{Operation, Plugin, Request};
+use super::{Acts, Operation, Plugin, Request};
 use crate::attributes::Attributes;
 use crate::authorizer::Decision;
 use async_trait::async_trait;
@@ -49,6 +49,10 @@ impl Plugin for CertificateApproval {
         "CertificateApproval"
     }
 
+    fn acts(&self) -> Acts {
+        Acts::Validates
+    }
+
     async fn validate(&self, request: &Request<'_>, _: &Value, old: Option<&Value>) -> Result<(), ApiError> {
         let Some(old) = old.filter(|_| part(request, "approval")) else { return Ok(()) };
         let signer = value::text(old, &["spec", "signerName"]);
@@ -63,6 +67,10 @@ impl Plugin for CertificateApproval {
 impl Plugin for CertificateSigning {
     fn name(&self) -> &'static str {
         "CertificateSigning"
+    }
+
+    fn acts(&self) -> Acts {
+        Acts::Validates
     }
 
     async fn validate(&self, request: &Request<'_>, object: &Value, old: Option<&Value>) -> Result<(), ApiError> {
@@ -80,6 +88,10 @@ impl Plugin for CertificateSigning {
 impl Plugin for CertificateSubjectRestriction {
     fn name(&self) -> &'static str {
         "CertificateSubjectRestriction"
+    }
+
+    fn acts(&self) -> Acts {
+        Acts::Validates
     }
 
     async fn validate(&self, request: &Request<'_>, object: &Value, _: Option<&Value>) -> Result<(), ApiError> {

@@ -1,6 +1,6 @@
 //! Nobody grants what he does not hold, unless he may `escalate` or `bind`.
 
-use super::{Operation, Plugin, Request};
+use super::{Acts, Operation, Plugin, Request};
 use crate::attributes::Attributes;
 use crate::auth::rbac::{GROUP, Rbac, Rule, missing};
 use crate::authorizer::Decision;
@@ -14,6 +14,10 @@ pub struct Escalation;
 impl Plugin for Escalation {
     fn name(&self) -> &'static str {
         "RBACEscalation"
+    }
+
+    fn acts(&self) -> Acts {
+        Acts::Validates
     }
 
     async fn validate(&self, request: &Request<'_>, object: &Value, old: Option<&Value>) -> Result<(), ApiError> {

@@ -1,6 +1,6 @@
 //! LimitRanger: what containers ask for where they say nothing, and the bounds of what they may ask for.
 
-use super::{Plugin, Request};
+use super::{Acts, Plugin, Request};
 use async_trait::async_trait;
 use meta::quantity::Quantity;
 use meta::{ApiError, value};
@@ -18,6 +18,10 @@ type List = BTreeMap<String, Quantity>;
 impl Plugin for LimitRanger {
     fn name(&self) -> &'static str {
         "LimitRanger"
+    }
+
+    fn acts(&self) -> Acts {
+        Acts::MutatesAndValidates
     }
 
     async fn mutate(&self, request: &Request<'_>, object: &mut Value, _: Option<&Value>) -> Result<(), ApiError> {

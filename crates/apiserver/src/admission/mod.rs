@@ -32,10 +32,22 @@ use meta::ApiError;
 use serde_json::Value;
 use std::sync::Arc;
 
+/// When a plugin acts. One that would have nothing to say is not asked, which is most of them most of the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acts {
+    Mutates,
+    Validates,
+    MutatesAndValidates,
+    /// Takes something for the object, and so must see it only once and at the end, when nobody else changes it.
+    Takes,
+}
+
 #[async_trait]
 pub trait Plugin: Send + Sync + 'static {
     /// As upstream names it (`LimitRanger`).
     fn name(&self) -> &'static str;
+
+    fn acts(&self) -> Acts;
 
     /// `object` is what will be stored; for a delete it is the object that goes.
     async fn mutate(&self, request: &Request<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
@@ -47,22 +59,24 @@ pub trait Plugin: Send + Sync + 'static {
         let _ = (request, object, old);
         Ok(())
     }
-
-    /// Takes something for the object, and so must see it only once and at the end, when nobody else changes it.
-    fn takes(&self) -> bool {
-        false
-    }
 }
 
-/// The plugins, in order.
+/// The plugins by what they do, in order.
 #[derive(Clone, Default)]
 pub struct Admission {
-    plugins: Vec<Arc<dyn Plugin>>,
+    mutating: Vec<Arc<dyn Plugin>>,
+    taking: Vec<Arc<dyn Plugin>>,
+    validating: Vec<Arc<dyn Plugin>>,
 }
 
 impl Admission {
-    pub fn new(plugins: Vec<Arc<dyn Plugin>>) -> Self {
-        Self { plugins }
+    pub fn new(plugins: &[Arc<dyn Plugin>]) -> Self {
+        let acting = |when: &[Acts]| plugins.iter().filter(|p| when.contains(&p.acts())).cloned().collect();
+        Self {
+            mutating: acting(&[Acts::Mutates, Acts::MutatesAndValidates]),
+            taking: acting(&[Acts::Takes]),
+            validating: acting(&[Acts::Validates, Acts::MutatesAndValidates]),
+        }
     }
 
     pub async fn mutate(&self, request: &Request<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
@@ -82,7 +96,7 @@ impl Admission {
 
     /// What the object takes, or gives back, once it has its name and nobody changes it any more.
     pub async fn take(&self, request: &Request<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
-        for plugin in self.plugins.iter().filter(|p| p.takes()) {
+        for plugin in &self.taking {
             plugin.mutate(request, object, old).await?;
         }
         Ok(())
@@ -90,7 +104,7 @@ impl Admission {
 
     async fn round(&self, request: &Request<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
         let mut timer = request.server.inner.metrics.admission.begin(Step::Admit, request.operation);
-        for plugin in self.plugins.iter().filter(|p| !p.takes()) {
+        for plugin in &self.mutating {
             let outcome = plugin.mutate(request, object, old).await;
             timer.plugin(plugin.name(), outcome.is_err());
             outcome?;
@@ -101,7 +115,7 @@ impl Admission {
     pub async fn validate(&self, request: &Request<'_>, object: &Value, old: Option<&Value>) -> Result<(), ApiError> {
         let mut timer = request.server.inner.metrics.admission.begin(Step::Validate, request.operation);
         let mut all = Ok(());
-        for plugin in &self.plugins {
+        for plugin in &self.validating {
             all = plugin.validate(request, object, old).await;
             timer.plugin(plugin.name(), all.is_err());
             if all.is_err() {
@@ -116,7 +130,7 @@ impl Admission {
 /// The plugins that come with the server, in upstream's order: what is built in, what objects of the API add, and last
 /// what counts. Addresses are given when nobody changes the object any more.
 pub fn standard(config: &crate::server::Config, webhooks: &Arc<Webhooks>) -> Result<Admission, crate::allocate::BadRange> {
-    Ok(Admission::new(vec![
+    Ok(Admission::new(&[
         Arc::new(namespace_lifecycle::NamespaceLifecycle),
         Arc::new(limit_ranger::LimitRanger),
         Arc::new(service_account::ServiceAccount),

@@ -1,6 +1,6 @@
 //! Nothing is made in a namespace that is not there or that goes away.
 
-use super::{Operation, Plugin, Request};
+use super::{Acts, Operation, Plugin, Request};
 use async_trait::async_trait;
 use meta::error::{Cause, Details};
 use meta::{ApiError, GroupResource, value};
@@ -14,6 +14,10 @@ pub struct NamespaceLifecycle;
 impl Plugin for NamespaceLifecycle {
     fn name(&self) -> &'static str {
         "NamespaceLifecycle"
+    }
+
+    fn acts(&self) -> Acts {
+        Acts::Mutates
     }
 
     async fn mutate(&self, request: &Request<'_>, _: &mut Value, _: Option<&Value>) -> Result<(), ApiError> {

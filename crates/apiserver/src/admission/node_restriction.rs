@@ -1,6 +1,6 @@
 //! A node writes about itself only.
 
-use super::{Operation, Plugin, Request};
+use super::{Acts, Operation, Plugin, Request};
 use crate::auth::node::identity;
 use async_trait::async_trait;
 use meta::{ApiError, GroupResource, value};
@@ -30,6 +30,10 @@ const RESTRICTED: &str = "node-restriction.kubernetes.io";
 impl Plugin for NodeRestriction {
     fn name(&self) -> &'static str {
         "NodeRestriction"
+    }
+
+    fn acts(&self) -> Acts {
+        Acts::Validates
     }
 
     async fn validate(&self, request: &Request<'_>, object: &Value, old: Option<&Value>) -> Result<(), ApiError> {

@@ -1,7 +1,7 @@
 //! Plugins that fill in pods: priority, tolerations, runtime class.
 
 use super::service_account::push;
-use super::{Plugin, Request};
+use super::{Acts, Plugin, Request};
 use async_trait::async_trait;
 use meta::{ApiError, value};
 use serde_json::{Value, json};
@@ -12,6 +12,10 @@ pub struct Priority;
 impl Plugin for Priority {
     fn name(&self) -> &'static str {
         "Priority"
+    }
+
+    fn acts(&self) -> Acts {
+        Acts::MutatesAndValidates
     }
 
     async fn mutate(&self, request: &Request<'_>, pod: &mut Value, _: Option<&Value>) -> Result<(), ApiError> {
@@ -80,6 +84,10 @@ impl Plugin for DefaultTolerationSeconds {
         "DefaultTolerationSeconds"
     }
 
+    fn acts(&self) -> Acts {
+        Acts::Mutates
+    }
+
     async fn mutate(&self, request: &Request<'_>, pod: &mut Value, _: Option<&Value>) -> Result<(), ApiError> {
         if !(request.creates("", "pods") || request.updates("", "pods")) {
             return Ok(());
@@ -106,6 +114,10 @@ pub struct RuntimeClass;
 impl Plugin for RuntimeClass {
     fn name(&self) -> &'static str {
         "RuntimeClass"
+    }
+
+    fn acts(&self) -> Acts {
+        Acts::Mutates
     }
 
     async fn mutate(&self, request: &Request<'_>, pod: &mut Value, _: Option<&Value>) -> Result<(), ApiError> {
@@ -157,6 +169,10 @@ pub struct TaintNodesByCondition;
 impl Plugin for TaintNodesByCondition {
     fn name(&self) -> &'static str {
         "TaintNodesByCondition"
+    }
+
+    fn acts(&self) -> Acts {
+        Acts::Mutates
     }
 
     async fn mutate(&self, request: &Request<'_>, node: &mut Value, _: Option<&Value>) -> Result<(), ApiError> {

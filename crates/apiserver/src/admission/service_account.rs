@@ -1,6 +1,6 @@
 //! Gives pods a service account and its token.
 
-use super::{Plugin, Request};
+use super::{Acts, Plugin, Request};
 use async_trait::async_trait;
 use meta::{ApiError, value};
 use rand::RngExt;
@@ -16,6 +16,10 @@ pub struct ServiceAccount;
 impl Plugin for ServiceAccount {
     fn name(&self) -> &'static str {
         "ServiceAccount"
+    }
+
+    fn acts(&self) -> Acts {
+        Acts::Mutates
     }
 
     async fn mutate(&self, request: &Request<'_>, pod: &mut Value, _: Option<&Value>) -> Result<(), ApiError> {

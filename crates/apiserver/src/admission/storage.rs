@@ -1,7 +1,7 @@
 //! Plugins about storage and ingress classes.
 
 use super::service_account::push;
-use super::{Operation, Plugin, Request};
+use super::{Acts, Operation, Plugin, Request};
 use async_trait::async_trait;
 use meta::quantity::Quantity;
 use meta::{ApiError, value};
@@ -24,6 +24,10 @@ pub struct DefaultStorageClass;
 impl Plugin for DefaultStorageClass {
     fn name(&self) -> &'static str {
         "DefaultStorageClass"
+    }
+
+    fn acts(&self) -> Acts {
+        Acts::Mutates
     }
 
     async fn mutate(&self, request: &Request<'_>, claim: &mut Value, _: Option<&Value>) -> Result<(), ApiError> {
@@ -51,6 +55,10 @@ impl Plugin for DefaultIngressClass {
         "DefaultIngressClass"
     }
 
+    fn acts(&self) -> Acts {
+        Acts::Mutates
+    }
+
     async fn mutate(&self, request: &Request<'_>, ingress: &mut Value, _: Option<&Value>) -> Result<(), ApiError> {
         let old = ["metadata", "annotations", "kubernetes.io/ingress.class"];
         if !request.creates("networking.k8s.io", "ingresses")
@@ -76,6 +84,10 @@ impl Plugin for StorageObjectInUseProtection {
         "StorageObjectInUseProtection"
     }
 
+    fn acts(&self) -> Acts {
+        Acts::Mutates
+    }
+
     async fn mutate(&self, request: &Request<'_>, object: &mut Value, _: Option<&Value>) -> Result<(), ApiError> {
         let finalizer = if request.creates("", "persistentvolumeclaims") {
             "kubernetes.io/pvc-protection"
@@ -99,6 +111,10 @@ pub struct PersistentVolumeClaimResize;
 impl Plugin for PersistentVolumeClaimResize {
     fn name(&self) -> &'static str {
         "PersistentVolumeClaimResize"
+    }
+
+    fn acts(&self) -> Acts {
+        Acts::Validates
     }
 
     async fn validate(&self, request: &Request<'_>, claim: &Value, old: Option<&Value>) -> Result<(), ApiError> {

@@ -5,7 +5,7 @@ mod port_records;
 mod ports;
 mod sweep;
 
-use crate::admission::{Operation, Plugin, Request};
+use crate::admission::{Acts, Operation, Plugin, Request};
 use crate::server::ApiServer;
 use async_trait::async_trait;
 use ipnet::IpNet;
@@ -177,8 +177,8 @@ impl Plugin for Services {
         "ServiceAllocation"
     }
 
-    fn takes(&self) -> bool {
-        true
+    fn acts(&self) -> Acts {
+        Acts::Takes
     }
 
     async fn mutate(&self, request: &Request<'_>, service: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {

@@ -4,7 +4,7 @@ mod baseline;
 mod policy;
 mod restricted;
 
-use super::{Operation, Plugin, Request};
+use super::{Acts, Operation, Plugin, Request};
 use async_trait::async_trait;
 use meta::{ApiError, value};
 use policy::{Level, Policy, Standard};
@@ -49,6 +49,10 @@ pub struct PodSecurity;
 impl Plugin for PodSecurity {
     fn name(&self) -> &'static str {
         "PodSecurity"
+    }
+
+    fn acts(&self) -> Acts {
+        Acts::Validates
     }
 
     async fn validate(&self, request: &Request<'_>, object: &Value, old: Option<&Value>) -> Result<(), ApiError> {

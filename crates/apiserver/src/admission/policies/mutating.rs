@@ -2,7 +2,7 @@
 
 use super::super::expressions::composed;
 use super::super::rounds::Which;
-use super::super::{Operation, Plugin, Request, versions};
+use super::super::{Acts, Operation, Plugin, Request, versions};
 use super::policy::Policies;
 use super::{Invocation, Versioned, excluded, forbidden, invocations, mutation};
 use async_trait::async_trait;
@@ -23,6 +23,10 @@ impl Default for MutatingPolicies {
 impl Plugin for MutatingPolicies {
     fn name(&self) -> &'static str {
         "MutatingAdmissionPolicy"
+    }
+
+    fn acts(&self) -> Acts {
+        Acts::Mutates
     }
 
     async fn mutate(&self, request: &Request<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {

@@ -1,7 +1,7 @@
 //! Policies that say no, warn, or leave a note.
 
 use super::super::expressions::{budget, composed};
-use super::super::{Plugin, Request};
+use super::super::{Acts, Plugin, Request};
 use super::policy::{Binding, Policies, Policy, Validation};
 use super::{Versioned, excluded, forbidden, invocations};
 use async_trait::async_trait;
@@ -64,6 +64,10 @@ impl Outcome {
 impl Plugin for ValidatingPolicies {
     fn name(&self) -> &'static str {
         "ValidatingAdmissionPolicy"
+    }
+
+    fn acts(&self) -> Acts {
+        Acts::Validates
     }
 
     async fn validate(&self, request: &Request<'_>, object: &Value, old: Option<&Value>) -> Result<(), ApiError> {

@@ -4,7 +4,7 @@
 mod scopes;
 mod usage;
 
-use super::{Operation, Plugin, Request};
+use super::{Acts, Operation, Plugin, Request};
 use async_trait::async_trait;
 use meta::quantity::Quantity;
 use meta::{ApiError, GroupResource, value};
@@ -32,6 +32,10 @@ impl Default for ResourceQuota {
 impl Plugin for ResourceQuota {
     fn name(&self) -> &'static str {
         "ResourceQuota"
+    }
+
+    fn acts(&self) -> Acts {
+        Acts::Validates
     }
 
     async fn validate(&self, request: &Request<'_>, object: &Value, old: Option<&Value>) -> Result<(), ApiError> {

@@ -9,7 +9,7 @@ pub use review::user;
 use super::expressions::Seen;
 use super::matching::{Asked, Match};
 use super::rounds::Which;
-use super::{Plugin, Request, versions};
+use super::{Acts, Plugin, Request, versions};
 use crate::metrics::Answered;
 use crate::webhook::Webhooks;
 use async_trait::async_trait;
@@ -95,6 +95,10 @@ impl Plugin for Mutating {
         "MutatingAdmissionWebhook"
     }
 
+    fn acts(&self) -> Acts {
+        Acts::Mutates
+    }
+
     async fn mutate(&self, request: &Request<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
         let hooks = self.hooks.current(request.server);
         if hooks.is_empty() || exempt(request) {
@@ -143,6 +147,10 @@ impl Validating {
 impl Plugin for Validating {
     fn name(&self) -> &'static str {
         "ValidatingAdmissionWebhook"
+    }
+
+    fn acts(&self) -> Acts {
+        Acts::Validates
     }
 
     /// All at once; of several that refuse, the first in their order is told.
