@@ -170,7 +170,9 @@ impl Apply<'_> {
         let is_new = entry.time.is_none();
         let mut merged = types.merge(types.root(), self.live, self.applied);
         value::remove(&mut merged, &["metadata", "managedFields"]);
-        let pruned = types.prune(merged, &last, &managers);
+        // Whoever still wants all that they wanted takes nothing out.
+        let wants_less = !last.difference(&wanted).is_empty();
+        let pruned = if wants_less { types.prune(merged, &last, &managers) } else { merged };
         let comparison = compare::objects(self.schema, Some(self.live), &pruned, self.writer.reset);
         let mut conflicts = Vec::new();
         for entry in managers.iter_mut().filter(|e| !own(e)) {

@@ -1,6 +1,6 @@
 //! What a write changed, as sets of paths. Only what differs is ever put into a set.
 
-use super::set::Set;
+use super::set::{self, Set};
 use super::shape::{Shape, Ty, Types};
 use crate::schema::{Field, ListType, Schema, TypeId};
 use serde_json::{Map, Value};
@@ -10,8 +10,17 @@ use std::sync::LazyLock;
 static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
 
 /// Fields that say what or which an object is, or that only the server writes.
-const UNOWNED: [&str; 9] =
-    ["name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields", "resourceVersion"];
+const UNOWNED: [&str; 9] = [
+    "f:name",
+    "f:namespace",
+    "f:creationTimestamp",
+    "f:selfLink",
+    "f:uid",
+    "f:clusterName",
+    "f:generation",
+    "f:managedFields",
+    "f:resourceVersion",
+];
 
 #[derive(Debug, Default)]
 pub(super) struct Comparison {
@@ -43,7 +52,7 @@ pub(super) fn strip(set: &mut Set, reset: &[&str]) {
     if let Some(metadata) = set.children.get_mut("f:metadata") {
         metadata.member = false;
         for name in UNOWNED {
-            metadata.children.remove(&format!("f:{name}"));
+            metadata.children.remove(name);
         }
         if metadata.is_empty() {
             set.children.remove("f:metadata");
@@ -117,8 +126,8 @@ impl Types<'_> {
         }
         let mut child = Comparison::default();
         self.diff(ty, old, new, depth + 1, &mut child);
-        out.changed.put(|| format!("f:{key}"), child.changed);
-        out.removed.put(|| format!("f:{key}"), child.removed);
+        out.changed.put(|| set::field(key), child.changed);
+        out.removed.put(|| set::field(key), child.removed);
     }
 
     fn diff_lists(self, item_type: TypeId, list_type: &ListType, old: &[Value], new: &[Value], depth: usize, out: &mut Comparison) {

@@ -3,9 +3,10 @@
 use super::set::{self, FieldsError, Set};
 use super::{Operation, Writer};
 use crate::value;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::cmp::Ordering;
 
+const MANAGED_FIELDS: [&str; 2] = ["metadata", "managedFields"];
 /// How many managers that only update keep an entry of their own.
 const MAX_UPDATERS: usize = 10;
 /// Who the rest are put together under.
@@ -42,9 +43,10 @@ impl Entry {
             && (operation == Operation::Apply || self.api_version == writer.api_version)
     }
 
-    fn from_json(index: usize, entry: &Value) -> Result<Self, FieldsError> {
-        let text = |key: &str| value::text(entry, &[key]).to_string();
-        let operation = match value::text(entry, &["operation"]) {
+    fn from_json(index: usize, mut entry: Value) -> Result<Self, FieldsError> {
+        let fields = value::remove(&mut entry, &["fieldsV1"]).unwrap_or_default();
+        let text = |key: &str| value::text(&entry, &[key]).to_string();
+        let operation = match value::text(&entry, &["operation"]) {
             "Apply" => Operation::Apply,
             "Update" => Operation::Update,
             _ => return Err(FieldsError("operation must be `Apply` or `Update`".into())),
@@ -52,7 +54,7 @@ impl Entry {
         if text("apiVersion").is_empty() {
             return Err(FieldsError("apiVersion must not be empty".into()));
         }
-        match value::text(entry, &["fieldsType"]) {
+        match value::text(&entry, &["fieldsType"]) {
             "FieldsV1" => {}
             "" => return Err(FieldsError(format!("missing fieldsType in managed fields entry {index}"))),
             other => return Err(FieldsError(format!("invalid fieldsType {other:?} in managed fields entry {index}"))),
@@ -63,26 +65,29 @@ impl Entry {
             api_version: text("apiVersion"),
             subresource: text("subresource"),
             time: entry.get("time").and_then(Value::as_str).map(Into::into),
-            fields: set::normalized(entry.get("fieldsV1").unwrap_or(&Value::Null))?,
+            fields: set::normalized(fields)?,
         })
     }
 
-    fn to_json(&self) -> Value {
+    fn into_json(self) -> Value {
         let operation = match self.operation {
             Operation::Apply => "Apply",
             Operation::Update => "Update",
         };
-        let mut entry = json!({
-            "manager": self.manager, "operation": operation, "apiVersion": self.api_version,
-            "fieldsType": "FieldsV1", "fieldsV1": self.fields,
-        });
-        if let Some(time) = &self.time {
-            entry["time"] = time.as_str().into();
+        let mut entry = Map::new();
+        let mut put = |key: &str, value: Value| entry.insert(key.into(), value);
+        put("manager", self.manager.into());
+        put("operation", operation.into());
+        put("apiVersion", self.api_version.into());
+        put("fieldsType", "FieldsV1".into());
+        put("fieldsV1", self.fields.into());
+        if let Some(time) = self.time {
+            put("time", time.into());
         }
         if !self.subresource.is_empty() {
-            entry["subresource"] = self.subresource.as_str().into();
+            put("subresource", self.subresource.into());
         }
-        entry
+        Value::Object(entry)
     }
 
     fn order(&self, other: &Self) -> Ordering {
@@ -100,26 +105,32 @@ impl Entry {
 }
 
 fn list(object: &Value) -> &[Value] {
-    value::items(object, &["metadata", "managedFields"])
+    value::items(object, &MANAGED_FIELDS)
 }
 
 pub(super) fn read(object: &Value) -> Result<Vec<Entry>, FieldsError> {
-    list(object).iter().enumerate().map(|(i, entry)| Entry::from_json(i, entry)).collect()
+    entries(list(object).to_vec())
 }
 
-/// The entries that an update starts from: the client's where it sends sound ones, since it may edit them,
-/// else those that are there, so that clients that do not know them lose nothing. `[{}]` resets.
-pub(super) fn for_update(new: &Value, old: Option<&Value>) -> Vec<Entry> {
-    let kept = || old.and_then(|old| read(old).ok()).unwrap_or_default();
-    let sent = list(new);
-    if let [Value::Object(only)] = sent
+fn entries(list: Vec<Value>) -> Result<Vec<Entry>, FieldsError> {
+    list.into_iter().enumerate().map(|(i, entry)| Entry::from_json(i, entry)).collect()
+}
+
+/// The entries that an update starts from, taken out of the object: the client's where it sends sound ones, since it may
+/// edit them, else those that are there, so that clients that do not know them lose nothing. `[{}]` resets.
+pub(super) fn for_update(new: &mut Value, old: Option<&Value>) -> Vec<Entry> {
+    let sent = match value::remove(new, &MANAGED_FIELDS) {
+        Some(Value::Array(sent)) => sent,
+        _ => Vec::new(),
+    };
+    if let [Value::Object(only)] = &sent[..]
         && only.is_empty()
     {
         return Vec::new();
     }
-    match read(new) {
+    match entries(sent) {
         Ok(entries) if !entries.is_empty() => entries,
-        _ => kept(),
+        _ => old.and_then(|old| read(old).ok()).unwrap_or_default(),
     }
 }
 
@@ -128,23 +139,20 @@ pub(super) fn write(object: &mut Value, mut entries: Vec<Entry>) {
     entries.retain(|e| !e.fields.is_empty());
     entries.sort_by(Entry::order);
     if entries.is_empty() {
-        value::remove(object, &["metadata", "managedFields"]);
+        value::remove(object, &MANAGED_FIELDS);
     } else {
-        let entries: Value = entries.iter().map(Entry::to_json).collect();
+        let entries: Value = entries.into_iter().map(Entry::into_json).collect();
         value::object(object, &["metadata"]).insert("managedFields".into(), entries);
     }
 }
 
 /// Puts the oldest updaters of a version together until few enough are left.
 pub(super) fn cap(entries: &mut Vec<Entry>) {
-    let mut updaters: Vec<Entry> = Vec::new();
-    entries.retain(|e| {
-        let updates = e.operation == Operation::Update;
-        if updates {
-            updaters.push(e.clone());
-        }
-        !updates
-    });
+    let updates = |e: &Entry| e.operation == Operation::Update;
+    if entries.iter().filter(|e| updates(e)).count() <= MAX_UPDATERS {
+        return;
+    }
+    let mut updaters: Vec<Entry> = entries.extract_if(.., |e| updates(e)).collect();
     // What was put together before takes in the rest.
     updaters.sort_by(|a, b| (a.manager != ANCIENT).cmp(&(b.manager != ANCIENT)).then_with(|| a.order(b)));
     let mut at = 0;

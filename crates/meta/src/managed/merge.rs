@@ -24,14 +24,13 @@ impl Types<'_> {
     }
 
     fn merge_maps(self, under: &Map<String, Value>, over: &Map<String, Value>, ty: impl Fn(&str) -> Ty) -> Value {
-        let mut out = under.clone();
-        for (key, over) in over {
-            let merged = match under.get(key) {
-                Some(under) => self.merge(ty(key), under, over),
-                None => over.clone(),
-            };
-            out.insert(key.clone(), merged);
-        }
+        let both = under.iter().map(|(key, under)| {
+            let merged = over.get(key).map_or_else(|| under.clone(), |over| self.merge(ty(key), under, over));
+            (key.clone(), merged)
+        });
+        let mut out: Map<String, Value> = both.collect();
+        let added = over.iter().filter(|(key, _)| !under.contains_key(*key));
+        out.extend(added.map(|(key, over)| (key.clone(), over.clone())));
         Value::Object(out)
     }
 

@@ -1,7 +1,7 @@
 //! Taking out of an object what its applier no longer wants.
 
 use super::entries::Entry;
-use super::set::Set;
+use super::set::{self, Set};
 use super::shape::{Shape, Ty, Types};
 use serde_json::{Map, Value};
 
@@ -10,7 +10,7 @@ impl Types<'_> {
     /// somebody wants it.
     fn without(self, ty: Ty, value: &Value, gone: &Set) -> Option<Value> {
         let map = |map: &Map<String, Value>, ty: &dyn Fn(&str) -> Ty| {
-            let left = map.iter().filter_map(|(key, value)| match gone.children.get(&format!("f:{key}")) {
+            let left = map.iter().filter_map(|(key, value)| match gone.children.get(&set::field(key)) {
                 Some(gone) if gone.member => None,
                 Some(gone) => Some((key.clone(), self.without(ty(key), value, gone)?)),
                 None => Some((key.clone(), value.clone())),
@@ -48,9 +48,6 @@ impl Types<'_> {
     /// Takes out of `merged` what was in the applier's `last` set and what nobody in `managers` (the applier with its
     /// new set among them) owns now. What others added below goes only with an item that the applier itself owned.
     pub fn prune(self, merged: Value, last: &Set, managers: &[Entry]) -> Value {
-        if last.is_empty() {
-            return merged;
-        }
         let last = self.with_named_fields(self.root(), last);
         let pruned = self.minus(&merged, &last);
         let everything = self.everything(&merged);

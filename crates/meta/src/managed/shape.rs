@@ -1,6 +1,6 @@
 //! How a value is owned: as one leaf, by its keys, or by its items.
 
-use super::set::Set;
+use super::set::{self, Set};
 use crate::schema::{Field, ListType, Schema, Struct, Type, TypeId};
 use serde_json::{Map, Value};
 
@@ -74,12 +74,12 @@ impl<'a> Types<'a> {
                 for (key, value) in map {
                     let field = shape.field(key);
                     let child = self.entry(field.map(|f| f.ty), value, field.is_none());
-                    set.put(|| format!("f:{key}"), child);
+                    set.put(|| set::field(key), child);
                 }
             }
             (Shape::Map(inner), Value::Object(map)) => {
                 for (key, value) in map {
-                    set.children.insert(format!("f:{key}"), self.entry(inner, value, true));
+                    set.children.insert(set::field(key), self.entry(inner, value, true));
                 }
             }
             (Shape::List(item_type, list_type), Value::Array(items)) => {
