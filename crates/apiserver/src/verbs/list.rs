@@ -89,8 +89,12 @@ pub async fn list(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     cache.all_readable(call.in_namespace())?;
     let start = wanted.token.as_ref().map_or("", |t| t.start.as_str());
     let mut snapshot = match revision {
-        Some(revision) if !cache.unchanged_since(revision) => {
-            match from_store(call, cache, &selection, start, wanted.limit, revision).await {
+        Some(revision) => {
+            let snapshot = match cache.unchanged_since(revision) {
+                true => remembered(call, cache, revision).await.map(|()| from_cache(call, cache, &selection, start, wanted.limit)),
+                false => from_store(call, cache, &selection, start, wanted.limit, revision).await,
+            };
+            match snapshot {
                 Ok(snapshot) => snapshot,
                 Err(store::Error::Compacted { .. }) => return forgotten(call, wanted.token.as_ref(), revision),
                 Err(error) => return Err(registry::store_error(error)),
@@ -121,6 +125,14 @@ fn from_cache(call: &Call<'_>, cache: &Cache, selection: &Selection, start: &str
         return Snapshot { objects: found.into_iter().collect(), revision, more: false, remaining: 0 };
     }
     cache.snapshot(namespace, start, limit, |object| selection.everything() || selection.matches(object))
+}
+
+/// Whether the store still knows the moment. One that is forgotten is too old, even where nothing has changed since: who
+/// pages slowly learns it at the same time whatever they read.
+async fn remembered(call: &Call<'_>, cache: &Cache, revision: Revision) -> Result<(), store::Error> {
+    let start = cache.storage_prefix(None);
+    let end = format!("{start}\0");
+    call.server.store().range(Range { start, end, limit: 1, revision }).await.map(drop)
 }
 
 async fn from_store(

@@ -1,5 +1,5 @@
 use crate::support::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 async fn forty(s: &Server) -> Vec<String> {
     let wanted: Vec<String> = (0..40).map(|n| format!("map-{n:04}")).collect();
@@ -43,7 +43,8 @@ async fn a_list_goes_on_after_its_moment_was_forgotten_when_asked_to() {
     let (s, _dir) = server().await;
     let wanted = forty(&s).await;
     let first = s.get(&format!("{MAPS}?limit=10")).await.expect(200);
-    s.map("zz-later").await;
+    // Something else has changed; what is listed is as it was, and its moment is forgotten all the same.
+    s.post("/api/v1/namespaces", json!({"metadata": {"name": "later"}})).await.expect(201);
     let now = s.api.store().revision().await.unwrap();
     s.api.store().compact(now).await.unwrap();
     let gone = s.get(&format!("{MAPS}?limit=10&continue={}", next(&first).unwrap())).await.expect(410);
@@ -54,5 +55,5 @@ async fn a_list_goes_on_after_its_moment_was_forgotten_when_asked_to() {
     assert!(version(&second) > version(&first));
     // From there on the parts are of one moment again, a later one.
     let rest = s.get(&format!("{MAPS}?continue={}", next(&second).unwrap())).await.expect(200);
-    assert_eq!((names(&rest).len(), version(&rest)), (21, version(&second)));
+    assert_eq!((names(&rest).len(), version(&rest)), (20, version(&second)));
 }
