@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use tokio::sync::watch;
 
 const CRITICAL: i32 = 2_000_000_000;
+/// What a port of the node is called where it is what is missing.
+const PORTS: &str = "NodePorts";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -17,9 +19,36 @@ pub struct Refusal {
     pub message: String,
 }
 
+impl Refusal {
+    pub fn reason(&self) -> String {
+        if self.resource == PORTS { PORTS.to_string() } else { format!("OutOf{}", self.resource) }
+    }
+}
+
+/// What one pod has of the node.
+struct Held {
+    amounts: Amounts,
+    ports: Vec<Port>,
+}
+
+/// A port of the node.
+#[derive(PartialEq)]
+struct Port {
+    address: String,
+    protocol: String,
+    number: i32,
+}
+
+impl Port {
+    fn clashes(&self, other: &Self) -> bool {
+        let every = |p: &Self| matches!(p.address.as_str(), "" | "0.0.0.0" | "::");
+        self.protocol == other.protocol && self.number == other.number && (every(self) || every(other) || self.address == other.address)
+    }
+}
+
 pub struct Allocations {
     capacity: Amounts,
-    pods: Mutex<HashMap<String, Amounts>>,
+    pods: Mutex<HashMap<String, Held>>,
     /// Counts every time that something was given back.
     freed: watch::Sender<u64>,
 }
@@ -31,23 +60,29 @@ impl Allocations {
 
     /// What runs already holds what it has, fit or not.
     pub fn hold(&self, pod: &Pod) {
-        drop(self.pods.lock().insert(uid(pod), amounts(pod)));
+        drop(self.pods.lock().insert(uid(pod), Held::of(pod)));
     }
 
     /// Gives the pod what it asks for, in place of what it held, if the node has it.
     pub fn take(&self, pod: &Pod) -> Result<(), Refusal> {
-        let (uid, wanted) = (uid(pod), amounts(pod));
+        let (uid, wanted) = (uid(pod), Held::of(pod));
         let mut pods = self.pods.lock();
         let mut used = Amounts::default();
-        pods.iter().filter(|(other, _)| **other != uid).for_each(|(_, held)| used.add(held));
+        pods.iter().filter(|(other, _)| **other != uid).for_each(|(_, held)| used.add(&held.amounts));
         // What the node is made of makes room for by other means.
         let critical = pod.spec.as_ref().and_then(|s| s.priority).is_some_and(|p| p >= CRITICAL);
         if !critical {
-            self.fits(&wanted, &used)?;
+            self.fits(&wanted.amounts, &used)?;
         }
-        let before = pods.insert(uid, wanted.clone());
+        let mut others = pods.iter().filter(|(other, _)| **other != uid).flat_map(|(_, held)| &held.ports);
+        if others.any(|other| wanted.ports.iter().any(|port| port.clashes(other))) {
+            let message = format!("Predicate {PORTS} failed: node(s) didn't have free ports for the requested pod ports");
+            return Err(Refusal { resource: PORTS.into(), never: false, message });
+        }
+        let now = wanted.amounts.clone();
+        let before = pods.insert(uid, wanted);
         drop(pods);
-        if before.is_some_and(|b| b.0.iter().any(|(name, amount)| *amount > wanted.get(name))) {
+        if before.is_some_and(|b| b.amounts.0.iter().any(|(name, amount)| *amount > now.get(name))) {
             self.freed.send_modify(|n| *n += 1);
         }
         Ok(())
@@ -88,10 +123,20 @@ fn uid(pod: &Pod) -> String {
     pod.metadata.uid.clone().unwrap_or_default()
 }
 
-fn amounts(pod: &Pod) -> Amounts {
-    let mut amounts = pod.spec.as_ref().map(requests::of_pod).unwrap_or_default();
-    amounts.0.insert("pods".into(), 1);
-    amounts
+impl Held {
+    fn of(pod: &Pod) -> Self {
+        let mut amounts = pod.spec.as_ref().map(requests::of_pod).unwrap_or_default();
+        amounts.0.insert("pods".into(), 1);
+        let lasting =
+            pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten()).filter(|c| c.restart_policy.as_deref() == Some("Always"));
+        let containers = pod.spec.iter().flat_map(|s| &s.containers).chain(lasting);
+        let ports = containers.flat_map(|c| c.ports.iter().flatten()).filter_map(|p| {
+            let number = p.host_port.filter(|n| *n > 0)?;
+            let protocol = p.protocol.clone().unwrap_or_else(|| "TCP".into());
+            Some(Port { address: p.host_ip.clone().unwrap_or_default(), protocol, number })
+        });
+        Self { amounts, ports: ports.collect() }
+    }
 }
 
 #[cfg(test)]
@@ -121,5 +166,23 @@ mod tests {
         assert_eq!(node.take(&pod("c", "0")).unwrap_err().resource, "pods");
         node.release("a");
         assert_eq!(node.take(&pod("c", "0")), Ok(()));
+    }
+
+    #[test]
+    fn a_port_of_the_node_is_one_pods_at_each_address() {
+        let node = Allocations::new(Amounts([("pods".to_string(), 9)].into()));
+        let pod = |uid: &str, address: &str, protocol: &str| -> Pod {
+            let port = json!({"containerPort": 80, "hostPort": 8080, "hostIP": address, "protocol": protocol});
+            let container = json!({"name": "a", "ports": [port]});
+            serde_json::from_value(json!({"metadata": {"uid": uid}, "spec": {"containers": [container]}})).expect("a pod")
+        };
+        assert_eq!(node.take(&pod("a", "10.0.0.1", "TCP")), Ok(()));
+        assert_eq!(node.take(&pod("b", "10.0.0.2", "TCP")), Ok(()));
+        assert_eq!(node.take(&pod("c", "10.0.0.1", "UDP")), Ok(()));
+        for address in ["10.0.0.1", ""] {
+            assert_eq!(node.take(&pod("d", address, "TCP")).map_err(|r| r.reason()), Err("NodePorts".to_string()));
+        }
+        node.release("a");
+        assert_eq!(node.take(&pod("d", "10.0.0.1", "TCP")), Ok(()));
     }
 }

@@ -120,7 +120,7 @@ impl Worker {
         if begun && !ended {
             core.allocations.hold(&pod);
         }
-        let cause = refused.map(|refusal| (format!("OutOf{}", refusal.resource), format!("Pod was rejected: {}", refusal.message)));
+        let cause = refused.map(|refusal| (refusal.reason(), format!("Pod was rejected: {}", refusal.message)));
         if let Some((reason, message)) = &cause {
             core.event(&pod, EventType::Warning, reason, message.clone());
         }
