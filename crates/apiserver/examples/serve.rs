@@ -63,7 +63,8 @@ async fn main() -> Result<(), Error> {
         bootstrap: auth::bootstrap::objects(),
         service_cidr: "10.43.0.0/16".into(),
         node_port_range: 30000..=32767,
-        advertise_address: [127, 0, 0, 1].into(),
+        // Nobody connects there, but a loopback address may be in no EndpointSlice.
+        advertise_address: [192, 0, 2, 1].into(),
         advertise_port: port,
         operations: Operations::default(),
         identity: "serve".into(),
