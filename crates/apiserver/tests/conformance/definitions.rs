@@ -39,9 +39,17 @@ impl Definition {
 /// Makes it, and answers where its objects are once they are served.
 pub async fn serve(s: &Server, definition: Definition) -> String {
     tokio::spawn(apiserver::custom::run(s.api.clone(), s.stop.clone()));
-    s.post(CRDS, definition.object()).await.expect(201);
+    let made = s.post(CRDS, definition.object()).await.expect(201);
+    let status = format!("{CRDS}/{}/status", made["metadata"]["name"].as_str().unwrap());
     until(s, &definition.place(), 200).await;
-    definition.place()
+    // What is served may be told a moment later.
+    for _ in 0..400 {
+        if s.get(&status).await.expect(200)["status"]["conditions"].is_array() {
+            return definition.place();
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("{status} never has conditions");
 }
 
 pub async fn until(s: &Server, uri: &str, code: u16) {
