@@ -2,6 +2,7 @@
 //! election over a `kube::Client`. Where that client leads (in-process or over TLS) is the wiring's
 //! business; nothing here can tell.
 
+pub mod host_ports;
 pub mod informer;
 pub mod key;
 pub mod leader;

@@ -1,9 +1,10 @@
 //! What a scheduling plugin sees and answers. A filter says no with a reason, a score says how good a
 //! node is; both are pure functions of the cycle's snapshot.
 
-use crate::nodes::{HostPort, NodeInfo, host_ports};
+use crate::nodes::NodeInfo;
 use crate::resources;
 use crate::volumes::Claims;
+use client::host_ports::{HostPort, host_ports};
 use client::requests::Amounts;
 use k8s_openapi::api::core::v1::{Namespace, Pod, PodSpec};
 use std::sync::Arc;

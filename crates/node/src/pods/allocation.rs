@@ -1,6 +1,7 @@
 //! What of the node its pods hold. A pod is refused that does not fit, whoever placed it, and so is
 //! a resize; the words are those of upstream's `pkg/kubelet/lifecycle/predicate.go`.
 
+use client::host_ports::{HostPort, host_ports};
 use client::requests::{self, Amounts};
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
@@ -28,22 +29,7 @@ impl Refusal {
 /// What one pod has of the node.
 struct Held {
     amounts: Amounts,
-    ports: Vec<Port>,
-}
-
-/// A port of the node.
-#[derive(PartialEq)]
-struct Port {
-    address: String,
-    protocol: String,
-    number: i32,
-}
-
-impl Port {
-    fn clashes(&self, other: &Self) -> bool {
-        let every = |p: &Self| matches!(p.address.as_str(), "" | "0.0.0.0" | "::");
-        self.protocol == other.protocol && self.number == other.number && (every(self) || every(other) || self.address == other.address)
-    }
+    ports: Vec<HostPort>,
 }
 
 pub struct Allocations {
@@ -75,7 +61,7 @@ impl Allocations {
             self.fits(&wanted.amounts, &used)?;
         }
         let mut others = pods.iter().filter(|(other, _)| **other != uid).flat_map(|(_, held)| &held.ports);
-        if others.any(|other| wanted.ports.iter().any(|port| port.clashes(other))) {
+        if others.any(|other| wanted.ports.iter().any(|port| port.conflicts(other))) {
             let message = format!("Predicate {PORTS} failed: node(s) didn't have free ports for the requested pod ports");
             return Err(Refusal { resource: PORTS.into(), never: false, message });
         }
@@ -127,15 +113,7 @@ impl Held {
     fn of(pod: &Pod) -> Self {
         let mut amounts = pod.spec.as_ref().map(requests::of_pod).unwrap_or_default();
         amounts.0.insert("pods".into(), 1);
-        let lasting =
-            pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten()).filter(|c| c.restart_policy.as_deref() == Some("Always"));
-        let containers = pod.spec.iter().flat_map(|s| &s.containers).chain(lasting);
-        let ports = containers.flat_map(|c| c.ports.iter().flatten()).filter_map(|p| {
-            let number = p.host_port.filter(|n| *n > 0)?;
-            let protocol = p.protocol.clone().unwrap_or_else(|| "TCP".into());
-            Some(Port { address: p.host_ip.clone().unwrap_or_default(), protocol, number })
-        });
-        Self { amounts, ports: ports.collect() }
+        Self { amounts, ports: host_ports(pod) }
     }
 }
 
