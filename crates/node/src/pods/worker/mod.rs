@@ -106,25 +106,25 @@ struct Running {
 
 impl Worker {
     pub fn new(core: Arc<Core>, pod: Arc<Pod>, relist: bool) -> Arc<Self> {
+        let resize = Resize::new(&pod);
+        let pod = resize.agreed();
         let told = pod.status.as_ref();
         let ended = told.and_then(|s| s.phase.as_deref()).is_some_and(|p| p == "Succeeded" || p == "Failed");
         let ips = told.and_then(|s| s.pod_ips.as_ref()).into_iter().flatten().map(|ip| ip.ip.clone()).collect();
-        let resize = Resize::new(&pod);
-        let pod = resize.agreed();
         // What has begun once is not refused later.
-        let begun = relist || told_start(&pod);
-        let refused = match begun || ended || pod.metadata.deletion_timestamp.is_some() {
-            false => core.allocations.take(&pod).err(),
-            true => None,
+        let begun = relist || told.is_some_and(|s| s.start_time.is_some());
+        let refused = match (ended, begun || pod.metadata.deletion_timestamp.is_some()) {
+            (true, _) => None,
+            (false, true) => {
+                core.allocations.hold(&pod);
+                None
+            }
+            (false, false) => core.allocations.take(&pod).err(),
         };
-        if begun && !ended {
-            core.allocations.hold(&pod);
-        }
         let cause = refused.map(|refusal| (refusal.reason(), format!("Pod was rejected: {}", refusal.message)));
         if let Some((reason, message)) = &cause {
             core.event(&pod, EventType::Warning, reason, message.clone());
         }
-        let told = pod.status.as_ref();
         let state = State {
             resize,
             gone: false,
@@ -323,11 +323,6 @@ impl Listener for Worker {
             self.core.container_event(&state.pod, &container.name, EventType::Warning, "Unhealthy", message);
         }
     }
-}
-
-/// Whether an agent has said that it began the pod.
-fn told_start(pod: &Pod) -> bool {
-    pod.status.as_ref().is_some_and(|s| s.start_time.is_some())
 }
 
 fn version(pod: &Pod) -> Option<u64> {
