@@ -3,22 +3,55 @@
 use super::{Inner, Refusal, stats};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::{Encoder, TextEncoder};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
-/// A family in the text format of Prometheus.
-fn family(out: &mut String, name: &str, kind: &str, help: &str) {
-    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+type Labels<'a> = Vec<(&'static str, &'a str)>;
+
+fn metric(labels: &Labels<'_>, kind: MetricType, value: f64) -> Metric {
+    let pair = |(name, value): &(&str, &str)| {
+        let mut pair = LabelPair::default();
+        pair.set_name((*name).into());
+        pair.set_value((*value).into());
+        pair
+    };
+    let mut metric = Metric::from_label(labels.iter().map(pair).collect());
+    match kind {
+        MetricType::COUNTER => {
+            let mut counter = Counter::default();
+            counter.set_value(value);
+            metric.set_counter(counter);
+        }
+        _ => {
+            let mut gauge = Gauge::default();
+            gauge.set_value(value);
+            metric.set_gauge(gauge);
+        }
+    }
+    metric
 }
 
-fn labels(pairs: &[(&str, &str)]) -> String {
-    let escaped = |v: &str| v.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    let pairs: Vec<String> = pairs.iter().map(|(k, v)| format!("{k}=\"{}\"", escaped(v))).collect();
-    if pairs.is_empty() { String::new() } else { format!("{{{}}}", pairs.join(",")) }
+fn family(name: &str, kind: MetricType, help: &str, metrics: Vec<Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.into());
+    family.set_help(help.into());
+    family.set_field_type(kind);
+    family.set_metric(metrics);
+    family
 }
 
-pub fn own(inner: &Inner) -> String {
+/// In the text format. A family that nothing is in is left out.
+fn encode(families: &[MetricFamily]) -> Result<String, Refusal> {
+    let mut out = Vec::new();
+    for family in families.iter().filter(|family| !family.get_metric().is_empty()) {
+        TextEncoder::new().encode(std::slice::from_ref(family), &mut out).map_err(Refusal::internal)?;
+    }
+    String::from_utf8(out).map_err(Refusal::internal)
+}
+
+pub fn own(inner: &Inner) -> Result<String, Refusal> {
     let pods = inner.pods.list();
     let running = pods.iter().filter(|p| p.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running")).count();
     let mut states = BTreeMap::from([("created", 0), ("exited", 0), ("running", 0)]);
@@ -34,20 +67,19 @@ pub fn own(inner: &Inner) -> String {
         };
         *states.entry(state).or_default() += 1;
     }
-    let mut out = String::new();
-    family(&mut out, "kubelet_node_name", "gauge", "[ALPHA] The node's name. The count is always 1.");
-    let _ = writeln!(out, "kubelet_node_name{} 1", labels(&[("node", &inner.node)]));
-    family(&mut out, "kubelet_running_containers", "gauge", "[ALPHA] Number of containers currently running");
-    for (state, count) in states {
-        let _ = writeln!(out, "kubelet_running_containers{} {count}", labels(&[("container_state", state)]));
-    }
-    family(&mut out, "kubelet_running_pods", "gauge", "[ALPHA] Number of pods that have a running pod sandbox");
-    let _ = writeln!(out, "kubelet_running_pods {running}");
-    out
+    let gauge = |labels: Labels<'_>, value: f64| metric(&labels, MetricType::GAUGE, value);
+    let containers = states.into_iter().map(|(state, count)| gauge(vec![("container_state", state)], f64::from(count))).collect();
+    let named = vec![gauge(vec![("node", &inner.node)], 1.0)];
+    let sandboxes = vec![gauge(Vec::new(), running as f64)];
+    encode(&[
+        family("kubelet_node_name", MetricType::GAUGE, "[ALPHA] The node's name. The count is always 1.", named),
+        family("kubelet_running_containers", MetricType::GAUGE, "[ALPHA] Number of containers currently running", containers),
+        family("kubelet_running_pods", MetricType::GAUGE, "[ALPHA] Number of pods that have a running pod sandbox", sandboxes),
+    ])
 }
 
 pub async fn resource(inner: &Inner) -> Result<String, Refusal> {
-    Ok(text(&stats::summary(inner).await?, &inner.pods.list()))
+    text(&stats::summary(inner).await?, &inner.pods.list())
 }
 
 /// What is told of a container, a pod or the node: the part of the summary and what a figure of it counts in.
@@ -60,48 +92,51 @@ fn sample(of: &Value, (part, field, unit): (&str, &str, f64)) -> Option<(f64, i6
     Some((part.get(field)?.as_f64()? * unit, at.as_millisecond()))
 }
 
-fn text(summary: &Value, pods: &[std::sync::Arc<Pod>]) -> String {
+fn text(summary: &Value, pods: &[std::sync::Arc<Pod>]) -> Result<String, Refusal> {
     let list = |v: &Value, name: &str| v.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
-    let name = |v: &Value, path: &str| v.pointer(path).and_then(Value::as_str).unwrap_or_default().to_string();
     let (mut containers, mut whole) = (Vec::new(), Vec::new());
     for entry in list(summary, "pods") {
-        let (pod, namespace) = (name(&entry, "/podRef/name"), name(&entry, "/podRef/namespace"));
         for container in list(&entry, "containers") {
-            let named = name(&container, "/name");
-            let labels = labels(&[("container", &named), ("namespace", &namespace), ("pod", &pod)]);
-            containers.push((labels, container));
+            containers.push((entry["podRef"].clone(), container));
         }
-        whole.push((labels(&[("namespace", &namespace), ("pod", &pod)]), entry));
+        whole.push((entry["podRef"].clone(), entry));
     }
-    let node = vec![(String::new(), summary.get("node").cloned().unwrap_or_default())];
-    let mut out = String::new();
-    for (prefix, of, all) in [("container", "container", &containers), ("node", "node", &node), ("pod", "pod", &whole)] {
-        let cpu = format!("{prefix}_cpu_usage_seconds_total");
-        family(&mut out, &cpu, "counter", &format!("[STABLE] Cumulative cpu time consumed by the {of} in core-seconds"));
-        for (labels, (value, at)) in all.iter().filter_map(|(l, v)| Some((l, sample(v, CPU)?))) {
-            let _ = writeln!(out, "{cpu}{labels} {value} {at}");
-        }
-        let memory = format!("{prefix}_memory_working_set_bytes");
-        family(&mut out, &memory, "gauge", &format!("[STABLE] Current working set of the {of} in bytes"));
-        for (labels, (value, at)) in all.iter().filter_map(|(l, v)| Some((l, sample(v, MEMORY)?))) {
-            let _ = writeln!(out, "{memory}{labels} {value} {at}");
-        }
+    let node = vec![(Value::Null, summary.get("node").cloned().unwrap_or_default())];
+    let mut families = Vec::new();
+    for (of, all) in [("container", &containers), ("node", &node), ("pod", &whole)] {
+        let mut add = |name: &str, kind, help: String, figure| {
+            let metrics = all.iter().filter_map(|(reference, entry)| {
+                let (value, at) = sample(entry, figure)?;
+                let mut labels: Labels<'_> = Vec::new();
+                if of == "container" {
+                    labels.push(("container", entry["name"].as_str().unwrap_or_default()));
+                }
+                if of != "node" {
+                    labels.push(("namespace", reference["namespace"].as_str().unwrap_or_default()));
+                    labels.push(("pod", reference["name"].as_str().unwrap_or_default()));
+                }
+                let mut metric = metric(&labels, kind, value);
+                metric.set_timestamp_ms(at);
+                Some(metric)
+            });
+            families.push(family(&format!("{of}_{name}"), kind, &help, metrics.collect()));
+        };
+        let cpu = format!("[STABLE] Cumulative cpu time consumed by the {of} in core-seconds");
+        add("cpu_usage_seconds_total", MetricType::COUNTER, cpu, CPU);
+        add("memory_working_set_bytes", MetricType::GAUGE, format!("[STABLE] Current working set of the {of} in bytes"), MEMORY);
     }
-    let started = "container_start_time_seconds";
-    family(&mut out, started, "gauge", "[STABLE] Start time of the container since unix epoch in seconds");
-    for pod in pods {
-        let statuses = pod.status.as_ref().and_then(|s| s.container_statuses.as_ref());
-        for status in statuses.into_iter().flatten() {
-            let at = status.state.as_ref().and_then(|s| s.running.as_ref()?.started_at.as_ref()).map(|t| t.0.as_second());
-            let Some(at) = at else { continue };
-            let (namespace, pod) = (pod.metadata.namespace.as_deref(), pod.metadata.name.as_deref());
-            let pairs = [("container", status.name.as_str()), ("namespace", namespace.unwrap_or("")), ("pod", pod.unwrap_or(""))];
-            let _ = writeln!(out, "{started}{} {at}", labels(&pairs));
-        }
-    }
-    family(&mut out, "resource_scrape_error", "gauge", "[STABLE] 1 if there was an error while getting container metrics, 0 otherwise");
-    out.push_str("resource_scrape_error 0\n");
-    out
+    let statuses = pods.iter().flat_map(|pod| pod.status.iter().flat_map(|s| s.container_statuses.iter().flatten()).map(move |s| (pod, s)));
+    let started = statuses.filter_map(|(pod, status)| {
+        let at = status.state.as_ref()?.running.as_ref()?.started_at.as_ref()?.0.as_second();
+        let (namespace, pod) = (pod.metadata.namespace.as_deref(), pod.metadata.name.as_deref());
+        let labels = vec![("container", status.name.as_str()), ("namespace", namespace.unwrap_or("")), ("pod", pod.unwrap_or(""))];
+        Some(metric(&labels, MetricType::GAUGE, at as f64))
+    });
+    let help = "[STABLE] Start time of the container since unix epoch in seconds";
+    families.push(family("container_start_time_seconds", MetricType::GAUGE, help, started.collect()));
+    let help = "[STABLE] 1 if there was an error while getting container metrics, 0 otherwise";
+    families.push(family("resource_scrape_error", MetricType::GAUGE, help, vec![metric(&Vec::new(), MetricType::GAUGE, 0.0)]));
+    encode(&families)
 }
 
 #[cfg(test)]
@@ -114,7 +149,7 @@ mod tests {
         let usage = json!({"time": "2026-01-01T00:00:00Z", "usageCoreNanoSeconds": 1_500_000_000, "workingSetBytes": 4096});
         let container = json!({"name": "c", "cpu": usage, "memory": usage});
         let pod = json!({"podRef": {"name": "p", "namespace": "n"}, "cpu": usage, "containers": [container]});
-        let text = text(&json!({"node": {"memory": usage}, "pods": [pod]}), &[]);
+        let text = text(&json!({"node": {"memory": usage}, "pods": [pod]}), &[]).unwrap();
         for line in [
             "container_cpu_usage_seconds_total{container=\"c\",namespace=\"n\",pod=\"p\"} 1.5 1767225600000",
             "container_memory_working_set_bytes{container=\"c\",namespace=\"n\",pod=\"p\"} 4096 1767225600000",

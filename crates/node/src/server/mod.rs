@@ -124,7 +124,7 @@ impl Server {
                 Ok(json_answer(&json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": self.inner.pods.list()})))
             }
             ["stats", "summary"] if get => stats::summary(&self.inner).await.map(|s| json_answer(&s)),
-            ["metrics"] if get => Ok(exposition(metrics::own(&self.inner))),
+            ["metrics"] if get => metrics::own(&self.inner).map(exposition),
             ["metrics", "resource"] if get => metrics::resource(&self.inner).await.map(exposition),
             ["containerLogs", namespace, pod, container] if get => logs::answer(&self.inner, namespace, pod, container, &query).await,
             ["exec", namespace, pod, container] | ["exec", namespace, pod, _, container] => {
