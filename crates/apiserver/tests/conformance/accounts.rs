@@ -45,16 +45,3 @@ async fn a_token_is_reviewed_until_its_account_goes() {
     s.delete(&format!("{ACCOUNTS}/a"), Value::Null).await.expect(200);
     assert_ne!(s.post(reviews, review).await.expect(201)["status"]["authenticated"], true);
 }
-
-/// Behaviour: [sig-auth] SubjectReview should support SubjectReview API operations
-#[tokio::test(flavor = "multi_thread")]
-async fn reviews_tell_whether_a_subject_may() {
-    let (s, _dir) = server().await;
-    let user = "system:serviceaccount:default:a";
-    let spec = json!({"user": user, "resourceAttributes": {"namespace": "default", "verb": "list", "resource": "configmaps"}});
-    let open = s.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", json!({"spec": spec})).await.expect(201);
-    assert!(open["status"]["allowed"].is_boolean(), "{open}");
-    let uri = "/apis/authorization.k8s.io/v1/namespaces/default/localsubjectaccessreviews";
-    let local = s.post(uri, json!({"metadata": {"namespace": "default"}, "spec": spec})).await.expect(201);
-    assert_eq!(local["status"]["allowed"], open["status"]["allowed"]);
-}

@@ -108,6 +108,7 @@ async fn bootstrap_tokens_introduce_nodes() {
     server.bare("GET", "/api", &wrong, Value::Null).await.expect_code(401);
 }
 
+/// Behaviour: [sig-auth] SubjectReview should support SubjectReview API operations
 #[tokio::test]
 async fn subject_reviews_answer_for_others() {
     let (server, _dir) = secured().await;
