@@ -72,7 +72,8 @@ fn orphaned_pods_stay() {
 fn sets_and_pods_go_after_their_deployment() {
     let space = Space::new("gc-deployment");
     let owner = space.create("apps/deployments", &deployment("web"));
-    space.wait_list("apps/replicasets", |sets| !sets.is_empty());
+    // With pods, so that their going is seen.
+    space.wait_list("apps/replicasets", |sets| sets.len() == 1 && sets[0]["status"]["replicas"] == 2);
     space.delete("apps/deployments", &owner, &policy("Background"));
     for resource in ["apps/deployments", "apps/replicasets", "pods"] {
         space.wait_list(resource, |objects| objects.is_empty());

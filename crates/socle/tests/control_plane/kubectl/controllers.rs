@@ -97,7 +97,8 @@ fn everything_about_a_controller_and_its_pods_is_told() {
         // Of the scheduler.
         &["Scheduled", &pod],
     ];
-    check(&["pod", &pod], &[own, [&[], &[], &[], &[], &["Name:", &pod]]].concat());
+    check(&["pod", &pod], &[&["Name:", &pod]]);
+    check(&["pod", &pod], &own);
     check(&["pod", &pod], &of_pod);
     let of_controller: [&[&str]; 7] = [
         &["Selector:", "app=demo,role=primary"],

@@ -104,7 +104,7 @@ async fn a_damaged_old_store_is_refused_and_stays_as_it_is() {
     let file = dir.path().join(takeover::FILE);
     old_store(&file);
     let whole = std::fs::read(&file).unwrap();
-    let mut refused = 0;
+    let mut refused = [0; 3];
     for round in 0..60 {
         let mut random = Random(round);
         let mut bytes = whole.clone();
@@ -122,12 +122,13 @@ async fn a_damaged_old_store_is_refused_and_stays_as_it_is() {
             Err(Error::Corrupt(text)) => {
                 assert!(text.contains(takeover::FILE) && text.contains("snapshot restore"), "{text}");
                 assert!(damaged.exists());
-                refused += 1;
+                refused[(round % 3) as usize] += 1;
             }
             Err(other) => panic!("{other:?}"),
         }
     }
-    assert!(refused >= 20, "only {refused} were noticed");
+    // Bytes that no page in use has do no harm, and what is cut off may be such.
+    assert!(refused[0] == 20 && refused[1] > 10 && refused[2] > 0, "{refused:?} of each kind were noticed");
 }
 
 #[tokio::test]
