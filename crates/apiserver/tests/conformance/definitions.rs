@@ -41,25 +41,10 @@ pub async fn serve(s: &Server, definition: Definition) -> String {
     tokio::spawn(apiserver::custom::run(s.api.clone(), s.stop.clone()));
     let made = s.post(CRDS, definition.object()).await.expect(201);
     let status = format!("{CRDS}/{}/status", made["metadata"]["name"].as_str().unwrap());
-    until(s, &definition.place(), 200).await;
+    s.until(&definition.place(), |a| a.code == 200).await;
     // What is served may be told a moment later.
-    for _ in 0..400 {
-        if s.get(&status).await.expect(200)["status"]["conditions"].is_array() {
-            return definition.place();
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    panic!("{status} never has conditions");
-}
-
-pub async fn until(s: &Server, uri: &str, code: u16) {
-    for _ in 0..400 {
-        if s.get(uri).await.code == code {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    panic!("{uri} never answers {code}");
+    s.until(&status, |a| a.body["status"]["conditions"].is_array()).await;
+    definition.place()
 }
 
 /// Behaviour: [sig-api-machinery] CustomResourceDefinition resources [Privileged:ClusterAdmin] Simple CustomResourceDefinition creating/deleting custom resource definition objects works
@@ -72,9 +57,9 @@ async fn definitions_are_made_listed_and_deleted() {
     let listed = s.get(&format!("{CRDS}?labelSelector=suite%3Dcrd")).await.expect(200);
     assert_eq!(names(&listed), ["others.suite.example.com", "things.suite.example.com"]);
     s.delete(&format!("{CRDS}/things.{GROUP}"), Value::Null).await.expect(200);
-    until(&s, &first, 404).await;
+    s.until(&first, |a| a.code == 404).await;
     s.delete(&format!("{CRDS}?labelSelector=suite%3Dcrd"), Value::Null).await.expect(200);
-    until(&s, &format!("{CRDS}/others.{GROUP}"), 404).await;
+    s.until(&format!("{CRDS}/others.{GROUP}"), |a| a.code == 404).await;
 }
 
 /// Behaviour: [sig-api-machinery] CustomResourceDefinition resources [Privileged:ClusterAdmin] Simple CustomResourceDefinition getting/updating/patching custom resource definition status sub-resource works

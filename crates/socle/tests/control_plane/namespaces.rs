@@ -7,16 +7,22 @@ fn running(pod: Option<&Value>) -> bool {
     pod.is_some_and(|p| p["status"]["phase"] == "Running")
 }
 
+/// The namespace goes, and one of its name has nothing of it.
+fn starts_anew(space: Space, resource: &str) {
+    let name = space.name.clone();
+    space.remove();
+    space.wait_until_gone();
+    let space = Space::new(&name);
+    assert_eq!((space.get(resource, "old"), space.list(resource)), (None, Vec::new()));
+}
+
 /// Behaviour: [sig-api-machinery] Namespaces [Serial] should ensure that all pods are removed when a namespace is deleted
 #[test]
 fn a_new_namespace_of_the_same_name_has_no_old_pods() {
     let space = Space::new("namespace-pods");
     space.create("pods", &pod("old"));
     space.wait("pods", "old", running);
-    space.remove();
-    space.wait_until_gone();
-    let space = Space::new("namespace-pods");
-    assert_eq!((space.get("pods", "old"), space.list("pods")), (None, Vec::new()));
+    starts_anew(space, "pods");
 }
 
 /// Behaviour: [sig-api-machinery] Namespaces [Serial] should ensure that all services are removed when a namespace is deleted
@@ -25,10 +31,7 @@ fn a_new_namespace_of_the_same_name_has_no_old_services() {
     let space = Space::new("namespace-services");
     let service = json!({"metadata": {"name": "old"}, "spec": {"selector": {"foo": "bar"}, "ports": [{"port": 80, "targetPort": 80}]}});
     space.create("services", &service);
-    space.remove();
-    space.wait_until_gone();
-    let space = Space::new("namespace-services");
-    assert_eq!((space.get("services", "old"), space.list("services")), (None, Vec::new()));
+    starts_anew(space, "services");
 }
 
 /// Behaviour: [sig-api-machinery] OrderedNamespaceDeletion namespace deletion should delete pod first

@@ -2,7 +2,7 @@
 //! what this one says.
 
 use super::*;
-use crate::conformance::definitions::{CRDS, until};
+use crate::conformance::definitions::CRDS;
 use crate::kubectl::Kubectl;
 use crate::tls::listening;
 use apiserver::auth::certificates::Certificates;
@@ -26,7 +26,7 @@ async fn extension(proxies: &Authority, own: &Authority, dir: &Dir) -> (Server, 
     let names = json!({"plural": "flunders", "singular": "flunder", "kind": "Flunder"});
     let spec = json!({"group": GROUP, "scope": "Namespaced", "names": names, "versions": [version]});
     server.post(CRDS, json!({"metadata": {"name": "flunders.wardle.example.com"}, "spec": spec})).await.expect(201);
-    until(&server, FLUNDERS, 200).await;
+    server.until(FLUNDERS, |a| a.code == 200).await;
     let socket = tokio::net::TcpListener::bind("localhost:0").await.unwrap();
     let port = socket.local_addr().unwrap().port();
     let tls: listener::Tls = Arc::new(ArcSwap::from_pointee(server_config(proxies, own)));
@@ -68,14 +68,21 @@ impl Server {
     }
 }
 
-/// Behaviour: [sig-api-machinery] Aggregator Should be able to support the 1.17 Sample API Server using the current Aggregator
-#[tokio::test(flavor = "multi_thread")]
-async fn an_extension_server_serves_its_kind_through_this_one() {
+/// A server with the extension server registered behind it.
+async fn extended() -> (Setting, Server, Dir) {
     let it = setting().await;
-    let (s, own, dir) = (&it.server, authority("wardle"), Dir::new());
+    let (own, dir) = (authority("wardle"), Dir::new());
     let (behind, port) = extension(&it.proxies, &own, &dir).await;
     it.service("wardle").await;
     it.register(GROUP, "wardle", port, &own).await;
+    (it, behind, dir)
+}
+
+/// Behaviour: [sig-api-machinery] Aggregator Should be able to support the 1.17 Sample API Server using the current Aggregator
+#[tokio::test(flavor = "multi_thread")]
+async fn an_extension_server_serves_its_kind_through_this_one() {
+    let (it, behind, _dir) = extended().await;
+    let s = &it.server;
     s.until(FLUNDERS, |a| a.code == 200).await;
 
     let made = s.post(FLUNDERS, flunder("rest")).await.expect(201);
@@ -133,11 +140,8 @@ async fn an_extension_server_serves_its_kind_through_this_one() {
 /// Behaviour: [sig-api-machinery] Aggregator Should be able to support the 1.17 Sample API Server using the current Aggregator
 #[tokio::test(flavor = "multi_thread")]
 async fn the_registration_of_an_extension_server_is_an_object_like_others() {
-    let it = setting().await;
-    let (s, own, dir) = (&it.server, authority("wardle"), Dir::new());
-    let (behind, port) = extension(&it.proxies, &own, &dir).await;
-    it.service("wardle").await;
-    it.register(GROUP, "wardle", port, &own).await;
+    let (it, behind, _dir) = extended().await;
+    let s = &it.server;
     it.reason(GROUP, "Passed").await;
     let uri = format!("{REGISTRATIONS}/{NAME}");
     assert_eq!(s.condition_types().await, ["Available"]);

@@ -45,18 +45,8 @@ async fn serve(client: Value) -> (Server, Dir) {
         "versions": [version("v1", true, json!({"hostPort": text})), version("v2", false, json!({"host": text, "port": text}))],
         "conversion": {"strategy": "Webhook", "webhook": webhook}}});
     s.post(CRDS, definition).await.expect(201);
-    until(&s, V2, 200).await;
+    s.until(V2, |a| a.code == 200).await;
     (s, dir)
-}
-
-async fn until(s: &Server, uri: &str, code: u16) {
-    for _ in 0..200 {
-        if s.get(uri).await.code == code {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    panic!("{uri} never answers {code}");
 }
 
 /// Makes v2 the version that stores.
@@ -158,7 +148,7 @@ async fn versions_that_differ_by_name_keep_to_the_one_that_is_asked_for() {
     s.patch(&format!("{CRDS}/links.stable.example.com"), MERGE, json!({"spec": {"conversion": {"strategy": "None", "webhook": null}}}))
         .await
         .expect(200);
-    until(&s, V1, 200).await;
+    s.until(V1, |a| a.code == 200).await;
     s.post(V1, link("v1", "one")).await.expect(201);
     store_v2(&s).await;
     for uri in [V1, V2] {
