@@ -6,6 +6,7 @@ use super::availability::get;
 use super::remote::Remote;
 use crate::connect::client::Target;
 use crate::discovery::hex;
+use crate::openapi::definitions::{keep, references};
 use http::header::{ACCEPT, ETAG, IF_NONE_MATCH};
 use http_body_util::{BodyExt, Limited};
 use serde_json::{Map, Value};
@@ -45,25 +46,19 @@ async fn ask(target: &Target, remote: &Remote, known: Option<Arc<Older>>) -> Res
 
 /// Leaves of a document what is about the version at this path.
 fn cut(mut document: Value, path: &str, tag: String) -> Older {
-    let mut take = |name: &str| match document[name].take() {
-        Value::Object(map) => map,
+    let mut take = |name: &str| match document.get_mut(name).map(Value::take) {
+        Some(Value::Object(map)) => map,
         _ => Map::new(),
     };
-    let (mut paths, mut all, parameters) = (take("paths"), take("definitions"), take("parameters"));
+    let (mut paths, mut definitions, parameters) = (take("paths"), take("definitions"), take("parameters"));
     let own = |name: &str| name.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
     paths.retain(|name, _| own(name));
     for item in paths.values_mut() {
         write_out(item, &parameters);
     }
-    let mut open = Vec::new();
-    paths.values().for_each(|item| references(item, &mut open));
-    let mut definitions = Map::new();
-    while let Some(name) = open.pop() {
-        if let Some((name, definition)) = all.remove_entry(&name) {
-            references(&definition, &mut open);
-            definitions.insert(name, definition);
-        }
-    }
+    let mut roots = Vec::new();
+    paths.values().for_each(|item| references(item, &mut roots));
+    keep(&mut definitions, roots);
     Older { tag, paths, definitions }
 }
 
@@ -84,24 +79,14 @@ fn write_out(value: &mut Value, parameters: &Map<String, Value>) {
 
 const DEFINITIONS: &str = "#/definitions/";
 
-fn references(value: &Value, out: &mut Vec<String>) {
-    match value {
-        Value::Object(map) => {
-            out.extend(map.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix(DEFINITIONS)).map(str::to_string));
-            map.values().for_each(|value| references(value, out));
-        }
-        Value::Array(items) => items.iter().for_each(|item| references(item, out)),
-        _ => {}
-    }
-}
-
 /// Adds a server's part to a document. Definitions of the same name that say something else get another name.
 pub fn add(document: &mut Value, older: &Older) {
     let Some(Value::Object(there)) = document.get_mut("definitions") else { return };
     let other = differing(there, &older.definitions);
     let mut number = 2;
+    let renamed = |number: u32, name: &str| if other.contains(name) { format!("{name}_v{number}") } else { name.to_string() };
     let definitions = loop {
-        let renamed = |name: &str| if other.contains(name) { format!("{name}_v{number}") } else { name.to_string() };
+        let renamed = |name: &str| renamed(number, name);
         let all: Map<String, Value> = older.definitions.iter().map(|(name, held)| (renamed(name), rename(held, &renamed))).collect();
         if all.iter().all(|(name, held)| there.get(name).is_none_or(|there| same(there, held))) {
             break all;
@@ -111,7 +96,7 @@ pub fn add(document: &mut Value, older: &Older) {
     for (name, held) in definitions {
         there.entry(name).or_insert(held);
     }
-    let renamed = |name: &str| if other.contains(name) { format!("{name}_v{number}") } else { name.to_string() };
+    let renamed = |name: &str| renamed(number, name);
     if let Some(Value::Object(there)) = document.get_mut("paths") {
         for (path, item) in &older.paths {
             there.entry(path.as_str()).or_insert_with(|| rename(item, &renamed));
@@ -177,6 +162,14 @@ mod tests {
             "definitions": {"Thing": {"properties": {"metadata": to("Meta"), "time": to("Time")}}, "Meta": meta, "Time": {"type": "string"}, "Info": {}},
         });
         cut(document, "/apis/g/v1", "1".into())
+    }
+
+    #[test]
+    fn what_is_no_document_has_no_part() {
+        for answer in [json!([]), json!("text"), json!({"paths": []})] {
+            let older = cut(answer, "/apis/g/v1", String::new());
+            assert!(older.paths.is_empty() && older.definitions.is_empty());
+        }
     }
 
     #[test]

@@ -52,7 +52,8 @@ pub fn keep(all: &mut Map<String, Value>, roots: impl IntoIterator<Item = String
     all.retain(|name, _| needed.contains(name));
 }
 
-fn references(value: &Value, out: &mut Vec<String>) {
+/// Names of the definitions that are referred to.
+pub fn references(value: &Value, out: &mut Vec<String>) {
     match value {
         Value::Object(map) => {
             for (key, value) in map {

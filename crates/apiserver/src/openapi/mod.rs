@@ -2,7 +2,7 @@
 //! compressed form is kept.
 
 mod custom;
-mod definitions;
+pub(crate) mod definitions;
 mod operations;
 mod v2;
 mod v3;
@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::sync::Arc;
 
@@ -57,12 +58,14 @@ impl Handler for OpenApi {
         let query = Query::of(request.uri());
         let headers = request.headers();
         if path == "/openapi/v2" {
-            let others: Vec<_> = context.server.inner.aggregator.elsewhere().into_iter().filter_map(|one| one.document.older).collect();
-            let mut hash = hash(&kinds, None);
-            if !others.is_empty() {
-                let tags: Vec<&str> = others.iter().map(|older| older.tag.as_str()).collect();
-                hash = hex(&Sha256::digest(format!("{hash} {}", tags.join(" "))));
+            let (mut others, mut told) = (Vec::new(), hash(&kinds, None));
+            for one in context.server.inner.aggregator.elsewhere() {
+                let Some(older) = one.document.older else { continue };
+                // A tag is of all that its server says, and what is taken from it of one version.
+                let _ = write!(told, " {}/{} {}", one.group, one.version, older.tag);
+                others.push(older);
             }
+            let hash = hex(&Sha256::digest(told));
             let document = move || {
                 let mut document = v2::document(&kinds);
                 others.iter().for_each(|older| aggregation::openapi::add(&mut document, older));
