@@ -6,14 +6,14 @@ use super::Shown;
 use super::hook::Hook;
 use super::review::{self, Response};
 use crate::metrics::Answered;
-use crate::webhook::{Limits, Webhooks};
+use crate::webhook::{CallError, Limits, Webhooks};
 use meta::ApiError;
 
 /// More than any object may have, its patch included.
 const BYTES: usize = 8 << 20;
 
 pub enum Failure {
-    /// There is no usable answer; what then, the failure policy says.
+    /// There is no usable answer; what then, the failure policy says. With the code that the call counts under.
     Call(u16, String),
     /// The webhook says no.
     Denied(ApiError),
@@ -59,7 +59,15 @@ pub async fn ask(
     let uid = uuid::Uuid::new_v4().to_string();
     let review = review::request(&uid, version, request, found, shown);
     let limits = Limits { timeout: hook.timeout, announced: true, bytes: BYTES };
-    let answer = webhooks.post(endpoint, &review, limits).await.map_err(|e| Failure::Call(503, format!("failed to call webhook: {e}")))?;
+    let failed = |error: CallError| {
+        let code = match &error {
+            CallError::Status(status) => status.code,
+            CallError::Config(_) => 400,
+            CallError::Transport(..) | CallError::Json(_) => 503,
+        };
+        Failure::Call(code, format!("failed to call webhook: {error}"))
+    };
+    let answer = webhooks.post(endpoint, &review, limits).await.map_err(failed)?;
     let response = review::response(&answer, version, &uid, mutating).map_err(|why| Failure::Call(503, why))?;
     for (key, text) in &response.annotations {
         request.warnings.annotate(format!("{}/{key}", hook.name), text.as_str());
