@@ -1,6 +1,7 @@
 //! `pods/eviction`: a delete that disruption budgets may refuse.
 
 use crate::body::{self, Body};
+use crate::conditions;
 use crate::handlers::{Context, Handler};
 use async_trait::async_trait;
 use http::header::CONTENT_TYPE;
@@ -53,12 +54,9 @@ fn target(pod: &mut Value, pods: &GroupResource, uid: &str) -> Result<(), ApiErr
         return Err(ApiError::conflict(pods, value::text(pod, &["metadata", "name"]), "the pod was replaced by another of its name"));
     }
     let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
-        "message": "Eviction API: evicting", "lastTransitionTime": time::now(),
+        "message": "Eviction API: evicting",
         "observedGeneration": value::int(pod, &["metadata", "generation"]).unwrap_or(0)});
-    let mut conditions = value::items(pod, &["status", "conditions"]).to_vec();
-    conditions.retain(|c| value::text(c, &["type"]) != "DisruptionTarget");
-    conditions.push(condition);
-    value::set(pod, &["status", "conditions"], conditions);
+    conditions::set(pod, condition, &time::now());
     Ok(())
 }
 

@@ -16,6 +16,7 @@ pub mod body;
 pub mod catalog;
 mod chain;
 mod components;
+mod conditions;
 pub mod connect;
 pub mod conversion;
 pub mod core;

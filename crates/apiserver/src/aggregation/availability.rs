@@ -4,6 +4,7 @@ use super::GROUP;
 use super::proxy::{self, Failure};
 use super::remote::Remote;
 use crate::body;
+use crate::conditions;
 use crate::connect::client::Target;
 use crate::server::ApiServer;
 use crate::user::User;
@@ -142,15 +143,6 @@ fn differs(object: &Value, condition: &Condition) -> bool {
 }
 
 fn set(object: &mut Value, condition: &Condition) {
-    let old = available(object).filter(|c| value::text(c, &["status"]) == condition.status);
-    let since = old.and_then(|c| c.get("lastTransitionTime").cloned()).unwrap_or_else(|| time::now().into());
-    let new = json!({"type": "Available", "status": condition.status, "lastTransitionTime": since,
-        "reason": condition.reason, "message": condition.message});
-    // Others have conditions here too, and each keeps its place.
-    let mut all = value::items(object, &["status", "conditions"]).to_vec();
-    match all.iter_mut().find(|c| value::text(c, &["type"]) == "Available") {
-        Some(there) => *there = new,
-        None => all.push(new),
-    }
-    value::set(object, &["status", "conditions"], json!(all));
+    let new = json!({"type": "Available", "status": condition.status, "reason": condition.reason, "message": condition.message});
+    conditions::set(object, new, &time::now());
 }

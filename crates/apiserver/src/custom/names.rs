@@ -1,5 +1,6 @@
 //! Which names a definition gets: those it asks for, unless another of its group has them.
 
+use crate::conditions;
 use meta::value;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -87,19 +88,6 @@ pub fn is_true(definition: &Value, ty: &str) -> bool {
     value::items(definition, &["status", "conditions"]).iter().any(|c| c["type"] == ty && c["status"] == "True")
 }
 
-/// Sets a condition; its time moves only with its status.
 pub fn condition(definition: &mut Value, ty: &str, status: &str, reason: &str, message: &str, now: &str) {
-    let mut all = value::items(definition, &["status", "conditions"]).to_vec();
-    let mut new = json!({"type": ty, "status": status, "reason": reason, "message": message, "lastTransitionTime": now});
-    match all.iter_mut().find(|c| c["type"] == ty) {
-        Some(old) => {
-            if old["status"] == status {
-                new["lastTransitionTime"] = old["lastTransitionTime"].clone();
-            }
-            value::carry(&mut new, old, &["observedGeneration"]);
-            *old = new;
-        }
-        None => all.push(new),
-    }
-    value::set(definition, &["status", "conditions"], all);
+    conditions::set(definition, json!({"type": ty, "status": status, "reason": reason, "message": message}), now);
 }

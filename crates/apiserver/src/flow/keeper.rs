@@ -2,6 +2,7 @@
 //! priority level exists.
 
 use super::{Dispatcher, bootstrap, levels, schemas};
+use crate::conditions;
 use crate::server::ApiServer;
 use meta::{ApiError, GroupResource, time, value};
 use serde_json::{Value, json};
@@ -111,10 +112,7 @@ async fn tell(server: &ApiServer, found: &HashMap<String, bool>) -> Result<(), A
             continue;
         }
         let change = |object: &mut Value| {
-            let mut conditions: Vec<Value> = value::items(object, &["status", "conditions"]).to_vec();
-            conditions.retain(|c| c["type"] != "Dangling");
-            conditions.push(wanted.clone());
-            value::set(object, &["status", "conditions"], conditions);
+            conditions::set(object, wanted.clone(), &time::now());
             Ok(())
         };
         match server.update_status(&schemas(), "", name, change).await {
@@ -136,5 +134,5 @@ fn condition(level: &str, found: bool) -> Value {
     } else {
         ("True", "NotFound", format!("{names} but there is no such object"))
     };
-    json!({"type": "Dangling", "status": status, "reason": reason, "message": message, "lastTransitionTime": time::now()})
+    json!({"type": "Dangling", "status": status, "reason": reason, "message": message})
 }
