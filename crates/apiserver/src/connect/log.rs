@@ -23,6 +23,7 @@ pub struct Log {
 #[async_trait]
 impl Handler for Log {
     async fn handle(&self, context: &Context, mut request: Request<Body>) -> Result<Response<Body>, ApiError> {
+        client::strip_token(request.headers_mut());
         let near = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
         let reader = Reader::of(request.headers(), near)?;
         let answer = |body| match reader {
