@@ -7,7 +7,6 @@ use flate2::write::{DeflateDecoder, MultiGzDecoder};
 use http::{HeaderMap, Response, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use std::collections::VecDeque;
 use std::io::{self, Write};
 
 /// A page that was compressed may grow a thousandfold: it is read in pieces small enough for that.
@@ -65,23 +64,17 @@ impl Page {
 struct Reading {
     page: Option<Page>,
     body: Body,
-    come: VecDeque<Bytes>,
+    /// What has come and is not yet read.
+    come: Bytes,
 }
 
 impl Reading {
     async fn next(&mut self) -> Option<Result<Frame<Bytes>, BoxError>> {
         loop {
-            let written = match self.come.pop_front() {
-                Some(mut bytes) => {
-                    let piece = bytes.split_to(bytes.len().min(PIECE));
-                    if !bytes.is_empty() {
-                        self.come.push_front(bytes);
-                    }
-                    self.page.as_mut()?.read(&piece)
-                }
-                None => match self.body.frame().await {
+            let written = if self.come.is_empty() {
+                match self.body.frame().await {
                     Some(Ok(frame)) => {
-                        self.come.extend(frame.into_data());
+                        self.come = frame.into_data().unwrap_or_default();
                         continue;
                     }
                     Some(Err(error)) => {
@@ -89,13 +82,16 @@ impl Reading {
                         return Some(Err(error));
                     }
                     None => self.page.take()?.finish(),
-                },
+                }
+            } else {
+                let piece = self.come.split_to(self.come.len().min(PIECE));
+                self.page.as_mut()?.read(&piece)
             };
             match written {
                 Ok(bytes) if bytes.is_empty() => {}
                 Ok(bytes) => return Some(Ok(Frame::data(bytes.into()))),
                 Err(error) => {
-                    (self.page, self.come) = (None, VecDeque::new());
+                    (self.page, self.come) = (None, Bytes::new());
                     return Some(Err(error.into()));
                 }
             }
@@ -110,7 +106,7 @@ pub fn rewritten(mut response: Response<Body>, through: Through) -> Response<Bod
         response.headers_mut().remove(name);
     }
     response.map(|body| {
-        let reading = Reading { page: Some(page), body, come: VecDeque::new() };
+        let reading = Reading { page: Some(page), body, come: Bytes::new() };
         let frames = futures::stream::unfold(reading, |mut reading| async move { reading.next().await.map(|frame| (frame, reading)) });
         body::wrap(StreamBody::new(frames))
     })

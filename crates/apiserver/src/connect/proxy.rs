@@ -91,7 +91,8 @@ impl Handler for Proxy {
             let moved = location.to_str().ok().and_then(|l| seen.through(l)).and_then(|l| HeaderValue::from_str(&l).ok());
             moved.map(|value| response.headers_mut().insert(header::LOCATION, value));
         } else if !head && !upgrading {
-            return Ok(page::rewritten(response, Box::new(move |link| seen.link(link))));
+            let seen = seen.in_a_page();
+            return Ok(page::rewritten(response, Box::new(move |link| seen.through(link))));
         }
         Ok(response)
     }
@@ -139,10 +140,10 @@ impl Seen {
         within.then(|| format!("{origin}{}{path}", self.prefix))
     }
 
-    /// The same for an address in a page, where what the prefix brings must not end the attribute.
-    fn link(&self, link: &str) -> Option<String> {
-        let escaped = self.prefix.replace('&', "&amp;").replace('"', "&quot;").replace('\'', "&#39;");
-        Seen { prefix: escaped, own: self.own.clone(), host: self.host.clone() }.through(link)
+    /// The same for addresses in a page, where what the prefix brings must not end the attribute.
+    fn in_a_page(self) -> Self {
+        let prefix = self.prefix.replace('&', "&amp;").replace('"', "&quot;").replace('\'', "&#39;");
+        Self { prefix, ..self }
     }
 }
 
