@@ -2,12 +2,13 @@
 
 use crate::certificates::Signer;
 use client::{Change, Informer, Informers, Key, Object, Queue, Recorder};
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::{Api, Client};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Signs a token's claims as the API server does.
-pub type SignToken = Arc<dyn Fn(&serde_json::Value) -> Option<String> + Send + Sync>;
+/// The token of an account that lies in a Secret, as the API server makes and believes it.
+pub type SignToken = Arc<dyn Fn(&Secret, &ServiceAccount) -> Option<String> + Send + Sync>;
 
 #[derive(Clone)]
 pub struct Context {

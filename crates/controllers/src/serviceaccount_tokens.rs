@@ -7,13 +7,11 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, PostParams, Preconditions};
-use serde_json::json;
 use std::collections::BTreeMap;
 
 const TYPE: &str = "kubernetes.io/service-account-token";
 const NAME: &str = "kubernetes.io/service-account.name";
 const UID: &str = "kubernetes.io/service-account.uid";
-const ISSUER: &str = "kubernetes/serviceaccount";
 
 pub async fn run(context: Context) {
     let secrets = context.informers.of::<Secret>();
@@ -72,13 +70,7 @@ async fn reconcile(context: &Context, accounts: &Informer<ServiceAccount>, key: 
         };
     };
     let Some(sign) = context.sign_token.as_ref() else { return Ok(()) };
-    let claims = json!({
-        "iss": ISSUER, "sub": format!("system:serviceaccount:{}:{name}", key.namespace),
-        "kubernetes.io/serviceaccount/namespace": key.namespace, "kubernetes.io/serviceaccount/secret.name": key.name,
-        "kubernetes.io/serviceaccount/service-account.name": name,
-        "kubernetes.io/serviceaccount/service-account.uid": account.metadata.uid,
-    });
-    let Some(filled) = filled(secret, &context.cluster_ca, || sign(&claims)) else { return Ok(()) };
+    let Some(filled) = filled(secret, &context.cluster_ca, || sign(secret, &account)) else { return Ok(()) };
     let mut new = secret.clone();
     new.data = Some(filled);
     let annotations = new.metadata.annotations.get_or_insert_default();

@@ -1,8 +1,11 @@
 //! The transport of the clients that live in this process: the same requests and answers as over
 //! TLS, handed to the API server without a socket. Who is asking is fixed by the wiring.
 
+use apiserver::auth::tokens::Tokens;
 use apiserver::{ApiServer, User};
+use controllers::SignToken;
 use http::{Request, Response};
+use kube::ResourceExt;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts};
 use std::convert::Infallible;
 use std::future::Future;
@@ -30,6 +33,14 @@ static CALLS: LazyLock<prometheus::Result<Calls>> = LazyLock::new(|| {
     prometheus::default_registry().register(Box::new(calls.duration.clone()))?;
     Ok(calls)
 });
+
+/// The API server's own tokens, for the loop that fills Secrets with them.
+pub fn sign_tokens(tokens: Arc<Tokens>) -> SignToken {
+    Arc::new(move |secret, account| {
+        let uid = account.metadata.uid.as_deref()?;
+        tokens.issue_legacy(&account.namespace()?, &secret.name_any(), &account.name_any(), uid).ok()
+    })
+}
 
 #[derive(Clone)]
 pub struct InProcess {

@@ -1,7 +1,7 @@
 //! Where the rooms meet: each part built from its own settings, in the order that it is needed, and
 //! nothing else in the program names two rooms at once. Read from top to bottom.
 
-use crate::inprocess::InProcess;
+use crate::inprocess::{self, InProcess};
 use crate::layout::Layout;
 use crate::pki::{self, Pki};
 use crate::platform::{DatastoreKind, Platform};
@@ -97,7 +97,7 @@ pub async fn start(platform: &Platform, layout: &Layout, say: &Say, stop: Cancel
         recorder: Recorder::new(admin("system:kube-controller-manager"), "kube-controller-manager", ""),
         cluster_ca: pki.main.pem.clone(),
         signer: Some(Arc::new(controllers::certificates::Signer::new(&pki.main.pem, &pki.main.key_pem)?)),
-        sign_token: Some(Arc::new(move |claims| tokens.sign(claims).ok())),
+        sign_token: Some(inprocess::sign_tokens(tokens)),
         stop: stop.clone(),
     };
     tasks.spawn(controllers::run(context, controllers::Selection::parse(&platform.controllers)?));

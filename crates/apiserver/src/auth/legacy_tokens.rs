@@ -1,7 +1,7 @@
 //! The older tokens of service accounts, which never expire: they lie in Secrets and are good as long as these are there.
 
 use super::bootstrap_tokens::same;
-use super::tokens::{Tokens, read};
+use super::tokens::Tokens;
 use crate::handlers::Warnings;
 use crate::objects::Object;
 use crate::server::ApiServer;
@@ -9,13 +9,13 @@ use crate::user::User;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use meta::{GroupResource, value};
-use serde_json::Value;
+use meta::{ApiError, GroupResource, value};
+use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub const ISSUER: &str = "kubernetes/serviceaccount";
+pub(super) const ISSUER: &str = "kubernetes/serviceaccount";
 const LAST_USED: &str = "kubernetes.io/legacy-token-last-used";
 const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
 const DAY: i64 = 86_400;
@@ -28,18 +28,31 @@ pub struct Used {
     uid: String,
 }
 
+/// The claim of this name.
+fn claim(name: &str) -> String {
+    format!("kubernetes.io/serviceaccount/{name}")
+}
+
 impl Tokens {
+    /// The token of an account that is to lie in this Secret.
+    pub fn issue_legacy(&self, namespace: &str, secret: &str, account: &str, uid: &str) -> Result<String, ApiError> {
+        self.sign(&json!({
+            "iss": ISSUER, "sub": format!("system:serviceaccount:{namespace}:{account}"),
+            claim("namespace"): namespace, claim("secret.name"): secret,
+            claim("service-account.name"): account, claim("service-account.uid"): uid,
+        }))
+    }
+
     /// Of whom it is. The signature has been checked.
-    pub(super) fn legacy_user(&self, token: &str, notes: &Warnings) -> Result<User, String> {
-        let claims = read(token, 1).unwrap_or_default();
-        let claim = |name: &str| match claims.get(format!("kubernetes.io/serviceaccount/{name}")).and_then(Value::as_str) {
+    pub(super) fn legacy_user(&self, claims: &Value, token: &str, notes: &Warnings) -> Result<User, String> {
+        let claim = |name: &str| match claims.get(claim(name)).and_then(Value::as_str) {
             Some(text) if !text.is_empty() => Ok(text),
             _ => Err(format!("the claim {name} is missing")),
         };
         let (namespace, name) = (claim("namespace")?, claim("secret.name")?);
         let (account, uid) = (claim("service-account.name")?, claim("service-account.uid")?);
         let subject = format!("system:serviceaccount:{namespace}:{account}");
-        if value::text(&claims, &["sub"]) != subject {
+        if value::text(claims, &["sub"]) != subject {
             return Err("sub claim is invalid".into());
         }
         notes.annotate("authentication.k8s.io/legacy-token", &subject);

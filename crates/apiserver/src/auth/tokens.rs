@@ -135,7 +135,7 @@ impl Tokens {
         Ok(Issued { token: self.sign(&claims)?, expires })
     }
 
-    pub fn sign(&self, claims: &Value) -> Result<String, ApiError> {
+    pub(super) fn sign(&self, claims: &Value) -> Result<String, ApiError> {
         let keys = self.keys.load();
         let header = json!({"alg": "ES256", "kid": keys.public[0].id});
         let signed = format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(claims.to_string()));
@@ -158,7 +158,7 @@ impl Tokens {
         self.check_signature(token)?;
         if legacy {
             let common = Self::common(audiences, self.audiences.iter().map(String::as_str).collect())?;
-            return self.legacy_user(token, notes).map(|user| Some((user, common)));
+            return self.legacy_user(&claims, token, notes).map(|user| Some((user, common)));
         }
         let now = Timestamp::now().as_second();
         if value::int(&claims, &["exp"]).is_none_or(|t| t <= now) {

@@ -92,7 +92,7 @@ async fn controllers_sign_gather_and_clean() {
         recorder: Recorder::new(admin.clone(), "kube-controller-manager", "test"),
         cluster_ca: ca.clone(),
         signer: Some(Arc::new(signer)),
-        sign_token: Some(Arc::new(move |claims| tokens.sign(claims).ok())),
+        sign_token: Some(sign_tokens(tokens)),
         stop: stop.clone(),
     };
     tokio::spawn(controllers::run(context, controllers::Selection::everything()));
@@ -182,7 +182,7 @@ async fn secrets_hold_tokens_that_live_as_long_as_their_account() {
         recorder: Recorder::new(admin.clone(), "kube-controller-manager", "test"),
         cluster_ca: "authority".into(),
         signer: None,
-        sign_token: Some(Arc::new(move |claims| sign.sign(claims).ok())),
+        sign_token: Some(sign_tokens(sign)),
         stop: stop.clone(),
     };
     let chosen = controllers::Selection::parse("serviceaccount-token-controller").unwrap();
