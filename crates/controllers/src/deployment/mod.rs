@@ -88,8 +88,7 @@ async fn reconcile(
         Some(set) => Some(keep_annotated(context, deployment, set, newest + 1).await?),
         None if scaling => None,
         None => {
-            let recreate = spec.strategy.as_ref().and_then(|s| s.type_.as_deref()) == Some("Recreate");
-            let old_pods_left = recreate && old.iter().any(|s| has_pods(s, all_pods));
+            let old_pods_left = plan::recreates(deployment) && old.iter().any(|s| has_pods(s, all_pods));
             if old_pods_left { None } else { create(context, deployment, &spec.template, newest + 1, &old).await? }
         }
     };
@@ -139,7 +138,7 @@ fn inherited(deployment: &Deployment) -> BTreeMap<String, String> {
 
 fn sizes(deployment: &Deployment) -> [(String, String); 2] {
     let limits = plan::Limits::of(deployment);
-    [(DESIRED.into(), limits.desired.to_string()), (MAX.into(), (limits.desired + limits.surge).to_string())]
+    [(DESIRED.into(), limits.desired.to_string()), (MAX.into(), limits.most().to_string())]
 }
 
 async fn create(

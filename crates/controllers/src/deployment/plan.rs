@@ -18,7 +18,7 @@ impl Limits {
         let spec = deployment.spec.as_ref();
         let desired = spec.and_then(|s| s.replicas).unwrap_or(1);
         let strategy = spec.and_then(|s| s.strategy.as_ref());
-        if strategy.and_then(|s| s.type_.as_deref()) == Some("Recreate") {
+        if recreates(deployment) {
             return Self { desired, surge: 0, unavailable: 0 };
         }
         let rolling = strategy.and_then(|s| s.rolling_update.as_ref());
@@ -31,6 +31,16 @@ impl Limits {
         }
         Self { desired, surge, unavailable: unavailable.min(desired) }
     }
+
+    /// How many pods there may be.
+    pub fn most(&self) -> i32 {
+        self.desired.saturating_add(self.surge)
+    }
+}
+
+/// Whether all old pods go before a new one comes.
+pub fn recreates(deployment: &Deployment) -> bool {
+    deployment.spec.as_ref().and_then(|s| s.strategy.as_ref()).and_then(|s| s.type_.as_deref()) == Some("Recreate")
 }
 
 /// A number, or a percentage of `of`.
@@ -57,7 +67,7 @@ pub(super) fn available(set: &ReplicaSet) -> i32 {
 pub fn initial(deployment: &Deployment, old: &[Arc<ReplicaSet>]) -> i32 {
     let limits = Limits::of(deployment);
     let others: i32 = old.iter().map(|s| size(s)).sum();
-    (limits.desired + limits.surge - others).clamp(0, limits.desired)
+    (limits.most() - others).clamp(0, limits.desired)
 }
 
 /// The sets to scale, by uid, with their new sizes; those that fit are left out.
@@ -68,8 +78,7 @@ pub fn decide(
     has_pods: impl Fn(&ReplicaSet) -> bool,
 ) -> Vec<(String, i32)> {
     let limits = Limits::of(deployment);
-    let spec = deployment.spec.as_ref();
-    let recreate = spec.and_then(|s| s.strategy.as_ref()).and_then(|s| s.type_.as_deref()) == Some("Recreate");
+    let recreate = recreates(deployment);
     let mut wanted: Vec<(String, i32)> = Vec::new();
     let mut want = |set: &ReplicaSet, to: i32| {
         if to != size(set) {
@@ -92,7 +101,7 @@ pub fn decide(
     let grown = if size(new) > limits.desired {
         limits.desired
     } else {
-        let room = (limits.desired + limits.surge - total).max(0);
+        let room = (limits.most() - total).max(0);
         (size(new) + room).min(limits.desired).max(size(new))
     };
     want(new, grown);

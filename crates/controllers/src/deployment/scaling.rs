@@ -1,7 +1,7 @@
 //! What a change of a Deployment's number does to its sets. Every set in use gets its share at once, in proportion to its
 //! size; the way from the old template to the new goes on afterwards (upstream's proportional scaling).
 
-use super::plan::{Limits, available, size};
+use super::plan::{Limits, available, recreates, size};
 use super::{DESIRED, MAX};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use kube::ResourceExt;
@@ -11,24 +11,27 @@ fn number(set: &ReplicaSet, annotation: &str) -> Option<i32> {
     set.annotations().get(annotation)?.parse().ok()
 }
 
+fn used<'a>(new: Option<&'a ReplicaSet>, old: &'a [Arc<ReplicaSet>]) -> impl Iterator<Item = &'a ReplicaSet> {
+    old.iter().map(|s| &**s).chain(new).filter(|s| size(s) > 0)
+}
+
 /// Whether the sets were last sized for another number than the Deployment has now.
 pub fn due(deployment: &Deployment, new: Option<&ReplicaSet>, old: &[Arc<ReplicaSet>]) -> bool {
     let desired = Limits::of(deployment).desired;
-    let mut used = old.iter().map(|s| &**s).chain(new).filter(|s| size(s) > 0);
-    used.any(|s| number(s, DESIRED).is_some_and(|d| d != desired))
+    used(new, old).any(|s| number(s, DESIRED).is_some_and(|d| d != desired))
 }
 
 /// The sets to scale, by uid, with their new sizes; among them those of which only the annotations are to be renewed.
 pub fn decide(deployment: &Deployment, new: Option<&ReplicaSet>, old: &[Arc<ReplicaSet>]) -> Vec<(String, i32)> {
     let limits = Limits::of(deployment);
-    let max = limits.desired.saturating_add(limits.surge);
+    let max = limits.most();
     let mut wanted: Vec<(String, i32)> = Vec::new();
     let mut want = |set: &ReplicaSet, to: i32| {
         if to != size(set) || number(set, DESIRED) != Some(limits.desired) || number(set, MAX) != Some(max) {
             wanted.push((set.uid().unwrap_or_default(), to));
         }
     };
-    let mut used: Vec<&ReplicaSet> = old.iter().map(|s| &**s).chain(new).filter(|s| size(s) > 0).collect();
+    let mut used: Vec<&ReplicaSet> = used(new, old).collect();
     if used.len() < 2 {
         let latest = || old.iter().map(|s| &**s).max_by_key(|s| s.creation_timestamp().map(|t| t.0));
         if let Some(only) = used.pop().or(new).or_else(latest) {
@@ -44,8 +47,7 @@ pub fn decide(deployment: &Deployment, new: Option<&ReplicaSet>, old: &[Arc<Repl
         }
         return wanted;
     }
-    let strategy = deployment.spec.as_ref().and_then(|s| s.strategy.as_ref()).and_then(|s| s.type_.as_deref());
-    if strategy == Some("Recreate") {
+    if recreates(deployment) {
         return wanted;
     }
     let total: i32 = used.iter().map(|s| size(s)).sum();
@@ -82,7 +84,7 @@ fn share(set: &ReplicaSet, deployment: &Deployment, limits: &Limits) -> i32 {
     if before <= 0 {
         return 0;
     }
-    let (now, max, before) = (i64::from(now), i64::from(limits.desired) + i64::from(limits.surge), i64::from(before));
+    let (now, max, before) = (i64::from(now), i64::from(limits.most()), i64::from(before));
     let scaled = (2 * now * max + before) / (2 * before);
     i32::try_from(scaled - now).unwrap_or(0)
 }
