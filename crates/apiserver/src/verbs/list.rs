@@ -100,7 +100,7 @@ pub async fn list(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
                 Err(error) => return Err(registry::store_error(error)),
             }
         }
-        _ => from_cache(call, cache, &selection, start, wanted.limit),
+        None => from_cache(call, cache, &selection, start, wanted.limit),
     };
     if let Some(revision) = revision {
         snapshot.revision = revision;

@@ -344,7 +344,7 @@ impl Stream {
     fn push(&mut self, ty: &str, object: &Bytes) {
         self.counted.sent(object.len());
         if self.output.format == Format::Protobuf {
-            self.gathered.extend_from_slice(&event(self.output.format, ty, object));
+            self.gathered.extend_from_slice(&frame(ty, &envelope(object)));
             return;
         }
         if object.len() <= COPY {

@@ -134,7 +134,7 @@ pub fn version(reference: &Value, at: &FieldPath, errors: &mut FieldErrors) {
 }
 
 /// Nothing of the core group has a scale, but for one. Checked of what is new.
-pub fn target_version(object: &Value) -> FieldErrors {
+fn target_version(object: &Value) -> FieldErrors {
     let mut errors = FieldErrors::new();
     let (target, at) = (get(get(object, "spec"), "scaleTargetRef"), path("spec.scaleTargetRef"));
     version(target, &at, &mut errors);

@@ -27,7 +27,7 @@ pub fn validate(metric: &Value, at: &FieldPath, errors: &mut FieldErrors) {
     }
     let expected = field_of(ty);
     if expected.is_none() {
-        errors.not_supported(&at.child("type"), ty, &["ContainerResource", "External", "Object", "Pods", "Resource"]);
+        errors.not_supported(&at.child("type"), ty, &SOURCES.map(|(name, _)| name));
     }
     let present: Vec<&str> = SOURCES.iter().map(|(_, field)| *field).filter(|field| metric.get(field).is_some()).collect();
     if let Some(first) = present.first() {

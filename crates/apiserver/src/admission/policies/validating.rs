@@ -136,25 +136,27 @@ fn told(policy: &Policy, binding: Option<&Binding>, message: &str) -> String {
 fn act(request: &Request<'_>, policy: &Policy, binding: &Binding, denial: Denial, denied: &mut Vec<(String, String)>) {
     for action in &binding.actions {
         let word = match action.as_str() {
-            "Deny" => "deny",
-            "Warn" => "warn",
-            _ => "audit",
-        };
-        request.server.inner.metrics.deciders.policy(&policy.name, &binding.name, denial.error, word, denial.took);
-        match action.as_str() {
-            "Deny" => denied.push((told(policy, Some(binding), &denial.message), denial.reason.clone())),
-            "Warn" => request.warnings.add(format!(
-                "Validation failed for ValidatingAdmissionPolicy '{}' with binding '{}': {}",
-                policy.name, binding.name, denial.message
-            )),
+            "Deny" => {
+                denied.push((told(policy, Some(binding), &denial.message), denial.reason.clone()));
+                "deny"
+            }
+            "Warn" => {
+                request.warnings.add(format!(
+                    "Validation failed for ValidatingAdmissionPolicy '{}' with binding '{}': {}",
+                    policy.name, binding.name, denial.message
+                ));
+                "warn"
+            }
             _ => {
                 let failure = json!([{
                     "message": denial.message, "policy": policy.name, "binding": binding.name,
                     "expressionIndex": denial.index, "validationActions": binding.actions,
                 }]);
                 request.warnings.annotate("validation.policy.admission.k8s.io/validation_failure", failure.to_string());
+                "audit"
             }
-        }
+        };
+        request.server.inner.metrics.deciders.policy(&policy.name, &binding.name, denial.error, word, denial.took);
     }
 }
 
