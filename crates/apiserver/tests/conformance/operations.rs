@@ -169,4 +169,8 @@ async fn requests_for_certificates_have_every_operation() {
     made["status"] = json!({"conditions": [{"type": "Approved", "status": "True", "reason": "Suite", "message": "told"}]});
     let approved = s.put(&format!("{uri}/a/approval"), made).await.expect(200);
     assert_eq!(approved["status"]["conditions"][0]["type"], "Approved");
+    let approval = format!("{uri}/a/approval");
+    assert_eq!(s.get(&approval).await.expect(200)["status"]["conditions"][0]["reason"], "Suite");
+    let patched = s.patch(&approval, MERGE, json!({"metadata": {"annotations": {"patched": "yes"}}})).await.expect(200);
+    assert_eq!(patched["metadata"]["annotations"]["patched"], "yes");
 }

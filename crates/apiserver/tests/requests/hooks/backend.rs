@@ -14,11 +14,14 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::net::TcpListener;
 
 pub enum Reply {
     Json(Value),
     Hang,
+    /// Only after so long.
+    Slow(Duration, Box<Reply>),
     Code(u16, &'static str),
 }
 
@@ -83,10 +86,15 @@ async fn respond(
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let review: Value = serde_json::from_slice(&body).unwrap();
     calls.lock().push((path.clone(), review.clone()));
-    let (code, text) = match answer(&path, &review) {
+    let mut reply = answer(&path, &review);
+    while let Reply::Slow(delay, then) = reply {
+        tokio::time::sleep(delay).await;
+        reply = *then;
+    }
+    let (code, text) = match reply {
         Reply::Json(value) => (200, value.to_string()),
         Reply::Code(code, text) => (code, text.to_string()),
-        Reply::Hang => std::future::pending().await,
+        Reply::Hang | Reply::Slow(..) => std::future::pending().await,
     };
     Ok(Response::builder().status(code).body(Full::from(text)).unwrap())
 }

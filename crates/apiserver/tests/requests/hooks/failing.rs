@@ -1,5 +1,6 @@
 use super::backend::*;
 use super::*;
+use std::time::Duration;
 
 fn create() -> Value {
     json!([rule(&["CREATE"], "", &["configmaps"])])
@@ -26,6 +27,21 @@ async fn a_webhook_that_hangs_ends_at_its_timeout() {
     s.validating("slow", json!([slow("ignore.example.com", "Ignore")])).await;
     s.mutating("slow", json!([slow("ignore-too.example.com", "Ignore")])).await;
     s.post(MAPS, map("a", json!({}))).await.expect(201);
+}
+
+/// Behaviour: [sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] should honor timeout
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_webhook_is_waited_for_within_its_timeout_or_the_usual_one() {
+    let (s, _dir) = server().await;
+    let backend = Backend::start(|_, asked| Reply::Slow(Duration::from_millis(1500), Box::new(allow(asked)))).await;
+    let mut patient = hook("slow.example.com", backend.client("/"), create(), json!({"timeoutSeconds": 20, "failurePolicy": "Fail"}));
+    s.validating("slow", json!([patient.clone()])).await;
+    s.post(MAPS, map("a", json!({}))).await.expect(201);
+    s.delete(&format!("{VALIDATING}/slow"), Value::Null).await.expect(200);
+    patient.as_object_mut().unwrap().remove("timeoutSeconds");
+    s.validating("slow", json!([patient])).await;
+    s.post(MAPS, map("b", json!({}))).await.expect(201);
+    assert_eq!(backend.asked("/").len(), 2);
 }
 
 /// Behaviour: [sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] should unconditionally reject operations on fail closed webhook

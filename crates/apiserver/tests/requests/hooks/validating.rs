@@ -3,7 +3,11 @@ use super::*;
 
 fn denies(asked: &Value) -> Reply {
     let object = &asked["request"]["object"];
-    if object["data"]["bad"].is_string() { deny(asked, "it is bad") } else { allow(asked) }
+    if object["data"]["bad"].is_string() || object["metadata"]["labels"]["bad"].is_string() {
+        deny(asked, "it is bad")
+    } else {
+        allow(asked)
+    }
 }
 
 /// Behaviour: [sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] should be able to deny pod and configmap creation
@@ -11,11 +15,15 @@ fn denies(asked: &Value) -> Reply {
 async fn creations_updates_and_patches_are_denied_in_the_webhooks_words() {
     let (s, _dir) = server().await;
     let backend = Backend::start(|_, asked| denies(asked)).await;
-    let rules = json!([rule(&["CREATE", "UPDATE"], "", &["configmaps"])]);
+    let rules = json!([rule(&["CREATE", "UPDATE"], "", &["configmaps", "pods"])]);
     s.validating("deny", json!([hook("deny.example.com", backend.client("/deny"), rules, json!({}))])).await;
     let refused = s.post(MAPS, map("a", json!({"bad": "1"}))).await.expect(403);
     assert_eq!(refused["message"], "admission webhook \"deny.example.com\" denied the request: it is bad");
     assert_eq!(refused["reason"], "Forbidden");
+    s.default_account().await;
+    let pod = |name: &str, labels: Value| json!({"metadata": {"name": name, "labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    s.post("/api/v1/namespaces/default/pods", pod("bad", json!({"bad": "1"}))).await.expect(403);
+    s.post("/api/v1/namespaces/default/pods", pod("good", json!({}))).await.expect(201);
     s.post(MAPS, map("a", json!({"good": "1"}))).await.expect(201);
     s.put(&format!("{MAPS}/a"), map("a", json!({"bad": "1"}))).await.expect(403);
     s.patch(&format!("{MAPS}/a"), MERGE, json!({"data": {"bad": "1"}})).await.expect(403);
@@ -33,6 +41,7 @@ async fn creations_updates_and_patches_are_denied_in_the_webhooks_words() {
     assert!(backend.connections() < asked.len(), "connections are used again");
 }
 
+/// Behaviour: [sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] should be able to deny pod and configmap creation
 #[tokio::test(flavor = "multi_thread")]
 async fn selectors_of_namespaces_and_objects_say_whom_it_concerns() {
     let (s, _dir) = server().await;
